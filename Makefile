@@ -1,0 +1,74 @@
+# `make run` and `make test` need Python, make and a C compiler; everything else is brought here.
+# Both environments are built from hashed lists and kept until those lists change.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+ARGS ?= run
+BIN  := .venv/bin
+UV   := .tools/bin/uv
+LOCK := $(UV) pip compile --quiet --universal --python-version 3.13 --generate-hashes \
+	--custom-compile-command "make lock"
+
+# The first interpreter that is new enough, by its real path: uv does not follow version-manager shims.
+# Without one, uv brings its own 3.13.
+FIND_PYTHON = for name in $(PYTHON) python3 python3.13 python3.14; do \
+	"$$name" -c 'import sys; sys.version_info >= (3, 13) or sys.exit(1); print(sys.executable)' \
+	2>/dev/null && break; done
+
+.PHONY: help run demo check lint test soak lock docs clean
+
+help: ## say what there is
+	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 10
+
+run: .venv/.ready ## start the proxy and its console (make run ARGS="run --listen 127.0.0.1:9090")
+	@exec $(BIN)/mitmgate $(ARGS)
+
+demo: .venv/.ready ## the guided minute: a real server, a real client, every kind of decision
+	@exec $(BIN)/mitmgate demo
+
+lint: .venv/.ready ## format, lint, types and layers
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+check: lint ## what to run before every commit: lint and the fast tests
+	$(BIN)/pytest -q -n 2 --ignore=tests/e2e --ignore=tests/packaging
+
+test: lint ## everything; this is what CI runs
+	$(BIN)/pytest -q -n 2
+
+soak: .venv/.ready ## the property tests, forty times longer
+	$(BIN)/pytest -q -n 2 --timeout=3600 --hypothesis-profile=deep --ignore=tests/packaging
+
+docs: .venv/.ready ## write docs/cli.md from the commands themselves
+	$(BIN)/python -m mitmgate.cli.reference > docs/cli.md.new
+	mv docs/cli.md.new docs/cli.md
+
+lock: $(UV) ## choose the newest versions again and write the hashed lists
+	$(LOCK) --upgrade requirements/tools.in --output-file requirements/tools.txt
+	$(LOCK) --upgrade pyproject.toml --extra demo --group dev --output-file requirements/dev.txt
+	$(LOCK) pyproject.toml --extra demo --constraints requirements/dev.txt --output-file requirements/run.txt
+
+clean: ## remove what make made
+	rm -rf .venv .tools dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+
+$(UV): requirements/tools.txt
+	@echo "making .tools: the installer, checked against requirements/tools.txt"
+	@rm -rf .tools
+	@python="$$($(FIND_PYTHON))"; "$${python:-python3}" -m venv .tools \
+		|| { echo "error: no usable python3 with venv (Debian, Ubuntu: apt install python3-venv)" >&2; exit 1; }
+	@.tools/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes \
+		-r requirements/tools.txt
+	@touch $@
+
+.venv/.ready: $(UV) requirements/dev.txt pyproject.toml
+	@echo "making .venv: what requirements/dev.txt lists, and mitmgate as an editable install"
+	@python="$$($(FIND_PYTHON))"; test -x $(BIN)/python \
+		|| $(UV) venv --quiet --clear --no-project --python "$${python:-3.13}" .venv \
+		|| { echo "error: Python 3.13 is needed; name one that you have: make PYTHON=/path/to/python3.13" >&2; exit 1; }
+	@$(UV) pip sync --quiet --require-hashes --python $(BIN)/python requirements/dev.txt
+	@$(UV) pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --editable .
+	@touch $@

@@ -1,0 +1,1 @@
+"""Data only: rule packs, starter policies and lists, opened through importlib.resources."""

@@ -1,0 +1,38 @@
+"""Settings of the whole suite: hypothesis profiles, and no skipping in CI."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Generator
+
+import pytest
+from hypothesis import settings
+
+# No deadlines: a slow machine is not a bug. Derandomised, so that a red run is red again;
+# `make soak` (--hypothesis-profile=deep) is where new examples are looked for.
+settings.register_profile("fast", max_examples=60, deadline=None, derandomize=True, database=None)
+settings.register_profile("deep", max_examples=2500, deadline=None, print_blob=True)
+settings.load_profile("fast")
+
+type Report = pytest.TestReport | pytest.CollectReport
+
+
+def _refuse_skip(report: Report) -> None:
+    # A skipped test is a guard that nobody runs, and a green CI would hide it.
+    if report.skipped and os.environ.get("CI"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped in CI, where a skip is a failure: {report.longrepr}"
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    report = yield
+    _refuse_skip(report)
+    return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Generator[None, pytest.CollectReport, pytest.CollectReport]:
+    report = yield
+    _refuse_skip(report)
+    return report
