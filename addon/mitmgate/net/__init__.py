@@ -1,0 +1,1 @@
+"""Names and addresses of the network: normalisation and matching, no I/O, no resolving."""
