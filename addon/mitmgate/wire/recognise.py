@@ -1,0 +1,245 @@
+"""Is this message MCP, of which era, and what does it aim at? Decided on the decoded body."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterator, Mapping
+from enum import StrEnum
+from typing import Any
+
+from mitmgate.wire.http import Headers
+from mitmgate.wire.jsonrpc import Batch, Failure, Message, Notification, Request, Result
+from mitmgate.wire.methods import (
+    HOUSEKEEPING_METHODS,
+    MCP_METHODS,
+    MCP_ONLY_METHODS,
+    is_housekeeping,
+)
+
+__all__ = [
+    "HOUSEKEEPING_METHODS",
+    "MCP_METHODS",
+    "MODERN_VERSIONS",
+    "Recognition",
+    "header_mismatch",
+    "is_housekeeping",
+    "is_modern",
+    "protocol_version",
+    "recognise",
+    "target_name",
+]
+
+MODERN_VERSIONS = frozenset({"2026-07-28"})
+_VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
+_MCP_HEADERS = ("mcp-method", "mcp-session-id")
+
+
+class Recognition(StrEnum):
+    """How sure a message alone makes us; what an endpoint has shown before decides the rest."""
+
+    DEFINITE = "definite"
+    CANDIDATE = "candidate"
+    NONE = "none"
+
+
+def recognise(message: Message | Batch, headers: Headers) -> Recognition:
+    """Say whether *message* is MCP. *headers* may only raise the answer, never lower it."""
+    # A JSON-RPC body under an MCP header. The version header is no proof: SDKs send it on
+    # OAuth metadata requests too.
+    if any(name in _MCP_HEADERS for name, _ in headers):
+        return Recognition.DEFINITE
+    kinds = {_recognise_one(item) for item in _items(message)}
+    for kind in (Recognition.DEFINITE, Recognition.CANDIDATE):
+        if kind in kinds:
+            return kind
+    return Recognition.NONE
+
+
+def _items(message: Message | Batch) -> tuple[Message, ...]:
+    return message.messages if isinstance(message, Batch) else (message,)
+
+
+def _recognise_one(message: Message) -> Recognition:
+    if isinstance(message, (Result, Failure)):
+        return Recognition.CANDIDATE
+    params = message.params or {}
+    if _meta_version(params) is not None:
+        return Recognition.DEFINITE
+    if message.method == "initialize":
+        return _recognise_initialize(params)
+    if message.method in MCP_ONLY_METHODS:
+        shaped = _has_shape(message.method, params)
+        return Recognition.DEFINITE if shaped else Recognition.CANDIDATE
+    return _recognise_shared(message.method, params)
+
+
+def _recognise_initialize(params: Mapping[str, Any]) -> Recognition:
+    version = params.get("protocolVersion")
+    if not isinstance(version, str):
+        # The Agent Client Protocol numbers its versions, the Language Server Protocol has none.
+        foreign = version is not None or "processId" in params or "rootUri" in params
+        return Recognition.NONE if foreign else Recognition.CANDIDATE
+    client = params.get("clientInfo")
+    named = isinstance(client, Mapping) and isinstance(client.get("name"), str)
+    shaped = _is_version(version) and isinstance(params.get("capabilities"), Mapping) and named
+    return Recognition.DEFINITE if shaped else Recognition.CANDIDATE
+
+
+def _is_version(version: str) -> bool:
+    if version.upper().startswith("DRAFT"):
+        return True
+    digits = version.replace("-", "")
+    dashed = len(version) == 10 and version[4] == version[7] == "-" and len(digits) == 8
+    return dashed and digits.isascii() and digits.isdigit()
+
+
+def _recognise_shared(method: str, params: Mapping[str, Any]) -> Recognition:
+    if method.startswith("tasks/"):
+        # Agent2Agent names a task by "id", MCP by "taskId".
+        foreign = "id" in params and "taskId" not in params
+        return Recognition.NONE if foreign or method not in MCP_METHODS else Recognition.CANDIDATE
+    candidate = method == "ping" or method.startswith(("notifications/", "events/"))
+    return Recognition.CANDIDATE if candidate else Recognition.NONE
+
+
+_REQUIRED: dict[str, tuple[str, type]] = {
+    "tools/call": ("name", str),
+    "prompts/get": ("name", str),
+    "resources/read": ("uri", str),
+    "resources/subscribe": ("uri", str),
+    "resources/unsubscribe": ("uri", str),
+    "resources/directory/read": ("uri", str),
+    "completion/complete": ("ref", Mapping),
+    "sampling/createMessage": ("messages", list),
+    "elicitation/create": ("message", str),
+    "logging/setLevel": ("level", str),
+}
+
+
+def _has_shape(method: str, params: Mapping[str, Any]) -> bool:
+    required = _REQUIRED.get(method)
+    return required is None or isinstance(params.get(required[0]), required[1])
+
+
+def protocol_version(message: Message | Batch, headers: Headers) -> str | None:
+    """Return the revision that *message* says it is of: its body first, then its header."""
+    for item in _items(message):
+        version = _body_version(item)
+        if version is not None:
+            return version
+    return next(iter(_values(headers, "mcp-protocol-version")), None)
+
+
+def _body_version(message: Message) -> str | None:
+    if isinstance(message, (Result, Failure)):
+        return None
+    params = message.params or {}
+    asked = params.get("protocolVersion") if message.method == "initialize" else None
+    return _meta_version(params) or (asked if isinstance(asked, str) else None)
+
+
+def is_modern(message: Message | Batch, headers: Headers) -> bool:
+    """Say whether *message* is of the stateless era (2026-07-28), by its shape or its header."""
+    if any(_meta_version(params) is not None for params in _all_params(message)):
+        return True
+    return any(value in MODERN_VERSIONS for value in _values(headers, "mcp-protocol-version"))
+
+
+def _all_params(message: Message | Batch) -> Iterator[Mapping[str, Any]]:
+    for item in _items(message):
+        if isinstance(item, (Request, Notification)) and item.params is not None:
+            yield item.params
+
+
+def _meta_version(params: Mapping[str, Any]) -> str | None:
+    meta = params.get("_meta")
+    version = meta.get(_VERSION_KEY) if isinstance(meta, Mapping) else None
+    return version if isinstance(version, str) else None
+
+
+_TARGETS = {
+    "tools/call": ("name",),
+    "prompts/get": ("name",),
+    "resources/read": ("uri",),
+    "resources/subscribe": ("uri",),
+    "resources/unsubscribe": ("uri",),
+    "resources/directory/read": ("uri",),
+    "skills/get": ("name", "uri"),
+}
+
+
+def target_name(method: str, params: Mapping[str, Any] | None) -> str | None:
+    """Return the tool, prompt or resource that a request aims at; task ids stay hidden."""
+    members = params or {}
+    if method == "completion/complete" and isinstance(members.get("ref"), Mapping):
+        return _first_text(members["ref"], ("name", "uri"))
+    return _first_text(members, _TARGETS.get(method, ()))
+
+
+def _first_text(members: Mapping[str, Any], keys: tuple[str, ...]) -> str | None:
+    values = (members.get(key) for key in keys)
+    return next((value for value in values if isinstance(value, str)), None)
+
+
+_TASK_METHODS = frozenset({"tasks/get", "tasks/update", "tasks/cancel"})
+_NAMED_METHODS = frozenset({"tools/call", "prompts/get", "resources/read"}) | _TASK_METHODS
+
+
+def header_mismatch(message: Message | Batch, headers: Headers) -> str | None:
+    """Say how the mirrored headers of a modern *message* differ from its body, or None.
+
+    Routers in between trust the header and the server the body: they must be the same.
+    Older revisions mirror nothing, and nothing is checked there.
+    """
+    if not is_modern(message, headers):
+        return None
+    match message:
+        case Request():
+            return _request_mismatch(message, headers)
+        case Notification():
+            return _mirror("Mcp-Method", message.method, headers, required=False)
+        case Batch():
+            return "revision 2026-07-28 has no batches"
+        case Result() | Failure():
+            return None
+
+
+def _request_mismatch(request: Request, headers: Headers) -> str | None:
+    params = request.params or {}
+    version = _meta_version(params)
+    if version is None:
+        return "the body does not name the protocol version of its header"
+    checks = [("MCP-Protocol-Version", version), ("Mcp-Method", request.method)]
+    if request.method in _NAMED_METHODS:
+        task = params.get("taskId") if request.method in _TASK_METHODS else None
+        name = task if isinstance(task, str) else target_name(request.method, params)
+        if name is not None:
+            checks.append(("Mcp-Name", name))
+    found = (_mirror(name, value, headers, required=True) for name, value in checks)
+    return next((problem for problem in found if problem is not None), None)
+
+
+def _mirror(name: str, expected: str, headers: Headers, *, required: bool) -> str | None:
+    values = list(_values(headers, name.lower()))
+    if not values:
+        return f"the header {name} is missing" if required else None
+    if len(values) > 1:
+        return f"the header {name} is there {len(values)} times"
+    if _plain(values[0]) != expected:
+        return f"the header {name} differs from the body"
+    return None
+
+
+def _values(headers: Headers, name: str) -> Iterator[str]:
+    return (value.strip(" \t") for key, value in headers if key == name)
+
+
+def _plain(value: str) -> str | None:
+    """Return what a header value stands for: ``=?base64?…?=`` holds UTF-8."""
+    if not (value.startswith("=?base64?") and value.endswith("?=") and len(value) >= 11):
+        return value
+    try:
+        return base64.b64decode(value[9:-2], validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError):
+        return None
