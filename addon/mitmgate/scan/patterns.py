@@ -1,0 +1,79 @@
+"""How a rule's pattern is compiled, and how strings are laid out to be searched.
+
+Strings of one message are searched in one piece of bytes (``frame``): each stands on lines of
+its own, and between two of them lies the byte 0xFF, which is no UTF-8, so that no pattern can
+reach across. ``^`` and ``$`` mean the start and the end of a line in every pattern.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+
+import re2
+
+_EDGE = b"\n"
+_WALL = b"\n\xff\n"
+_PATTERN_MEMORY = 8 << 20
+# \A and \z would see the whole frame, not the string; \C could eat the wall between strings.
+_REFUSED_ESCAPES = {"A": "^", "z": "$", "C": "."}
+SECRET_GROUP = "secret"
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Strings laid out for one search. ``parts`` are their bytes, ``starts`` where each begins."""
+
+    data: bytes
+    parts: tuple[bytes, ...]
+    starts: tuple[int, ...]
+
+
+def encode(text: str) -> bytes:
+    """Return *text* as UTF-8; a lone surrogate becomes ``?`` and stays one code point."""
+    return text.encode("utf-8", "replace")
+
+
+def frame(texts: Sequence[str]) -> Frame:
+    """Lay *texts* out so that one search covers them all and no match crosses two."""
+    parts = tuple(encode(text) for text in texts)
+    lengths = (len(part) + len(_WALL) for part in parts[:-1])
+    starts = tuple(accumulate(lengths, initial=len(_EDGE))) if parts else ()
+    return Frame(_EDGE + _WALL.join(parts) + _EDGE, parts, starts)
+
+
+def quiet_options(max_mem: int = _PATTERN_MEMORY) -> re2.Options:
+    """Return options with a memory bound that never print a pattern to standard error."""
+    options = re2.Options()
+    options.max_mem = max_mem
+    options.log_errors = False
+    return options
+
+
+def compile_pattern(pattern: str) -> re2.Pattern:
+    """Compile *pattern* as rules mean it; ValueError says what is wrong with it."""
+    refused = _refused_escape(pattern)
+    if refused is not None:
+        raise ValueError(f"\\{refused} is not allowed; use {_REFUSED_ESCAPES[refused]} instead")
+    try:
+        compiled = re2.compile(f"(?m){pattern}", quiet_options())
+    except re2.error as error:
+        raise ValueError(f"RE2 refuses it: {_words(error)}") from None
+    if compiled.search(b"") is not None:
+        raise ValueError("it matches the empty text, so it would match everywhere")
+    return compiled
+
+
+def _words(error: re2.error) -> str:
+    reason = error.args[0] if error.args else "unknown reason"
+    return reason.decode("utf-8", "replace") if isinstance(reason, bytes) else str(reason)
+
+
+def _refused_escape(pattern: str) -> str | None:
+    escaped = False
+    for character in pattern:
+        if escaped and character in _REFUSED_ESCAPES:
+            return character
+        escaped = character == "\\" and not escaped
+    return None
