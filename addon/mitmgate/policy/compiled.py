@@ -1,0 +1,105 @@
+"""A policy ready to be asked: immutable, normalised, with fast matchers instead of texts."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from mitmgate.net.addresses import METADATA_ADDRESSES, AddressClass, classify, unmap
+from mitmgate.net.domains import DomainSet
+from mitmgate.policy.globs import GlobSet
+from mitmgate.policy.syntax import Condition, Network, ServerUrl, is_plain_path
+from mitmgate.policy.verdict import Verdict
+
+type Mode = Literal["enforce", "shadow"]
+type Unattended = Literal["deny", "wait"]
+type ScanEffect = Literal["log", "redact", "ask", "deny"]
+
+
+@dataclass(frozen=True, slots=True)
+class McpRule:
+    """A rule for MCP calls; None stands for a condition that was not given."""
+
+    id: str
+    servers: frozenset[str] | None
+    tools: GlobSet | None
+    methods: GlobSet | None
+    where: tuple[Condition, ...]
+    verdict: Verdict
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class EgressRule:
+    """A rule for traffic that is not MCP; ``methods`` None means every method."""
+
+    id: str
+    hosts: DomainSet
+    methods: frozenset[str] | None
+    verdict: Verdict
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What an operator wrote, as the judge asks for it. ``hash`` names the exact file."""
+
+    hash: str
+    mode: Mode
+    static_names: Mapping[str, str]
+    private_networks: tuple[Network, ...]
+    server_urls: Mapping[str, ServerUrl]
+    servers_by_host: Mapping[str, tuple[tuple[str, ServerUrl], ...]]
+    unknown_servers: Verdict
+    mcp_rules: tuple[McpRule, ...]
+    mcp_otherwise: Verdict
+    egress_rules: tuple[EgressRule, ...]
+    egress_otherwise: Verdict
+    effects: Mapping[tuple[str, str], ScanEffect]
+    hold_wait: float
+    unattended: Unattended
+
+    @property
+    def rule_count(self) -> int:
+        """The number of rules for MCP and egress together."""
+        return len(self.mcp_rules) + len(self.egress_rules)
+
+    def resolve(self, host: str) -> str | None:
+        """Return the static address of the normalised *host*, or None: ask DNS."""
+        return self.static_names.get(host)
+
+    def private_allowed(self, address: str) -> bool:
+        """Say whether ``network.allow_private`` opens *address*.
+
+        A metadata address is opened only by its own /32 or /128: whoever opens a whole
+        private network does not mean to hand out the credentials of the machine.
+        """
+        try:
+            parsed = unmap(ipaddress.ip_address(address))
+        except ValueError:
+            return False
+        exact = classify(address) is AddressClass.METADATA or str(parsed) in METADATA_ADDRESSES
+        return any(
+            parsed in network and (not exact or network.prefixlen == network.max_prefixlen)
+            for network in self.private_networks
+        )
+
+    def server_for(self, scheme: str, host: str, port: int, path: str) -> str | None:
+        """Return the server that the normalised URL belongs to; the scheme makes no difference.
+
+        The most specific URL wins. A path that servers may read in several ways belongs to
+        none, so ``/mcp/../admin`` is an unknown endpoint and no part of ``/mcp/**``.
+        """
+        entries = self.servers_by_host.get(host)
+        if entries is None or scheme not in ("http", "https") or not is_plain_path(path):
+            return None
+        for name, url in entries:  # most specific first
+            if port in url.ports and url.covers(path):
+                return name
+        return None
+
+    def serves_origin(self, host: str, port: int) -> bool:
+        """Say whether a server of the policy stands at the normalised *host* and *port*."""
+        return any(port in url.ports for _, url in self.servers_by_host.get(host, ()))

@@ -1,0 +1,44 @@
+"""Verdicts and decisions: values that name the rule that made them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class Verdict(IntEnum):
+    """What becomes of a message; a larger one is stricter."""
+
+    ALLOW = 0
+    ASK = 1
+    DENY = 2
+
+    @property
+    def word(self) -> str:
+        """The verdict as policies and records spell it: ``allow``, ``ask``, ``deny``."""
+        return self.name.lower()
+
+    @classmethod
+    def from_word(cls, word: str) -> Verdict:
+        """Return the verdict that *word* spells; ValueError for anything else."""
+        try:
+            return cls[word.upper()]
+        except KeyError:
+            raise ValueError(f"not a verdict: {word!r}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A verdict nobody has to take on trust: it names the rule and the reason.
+
+    ``rule`` is the id of a policy rule or one of the built-in names ``otherwise``,
+    ``housekeeping`` and ``unknown_servers``. ``code`` is the stable word for records
+    (``rule``, ``otherwise``, ``housekeeping``, ``unknown_server``, ``policy_error``).
+    ``reason`` is for the operator; ``agent_reason`` is what the agent may read.
+    """
+
+    verdict: Verdict
+    rule: str
+    code: str
+    reason: str
+    agent_reason: str

@@ -1,0 +1,88 @@
+"""Warnings: what is reported is true; some things are not found."""
+
+from __future__ import annotations
+
+import pytest
+
+from mitmgate.policy.lint import lint
+from mitmgate.policy.load import load_policy
+from mitmgate.strictyaml import load
+
+HEAD = """\
+version: 1
+servers:
+  a: {url: "https://a.example/mcp"}
+  b: {url: "https://b.example/mcp"}
+"""
+
+
+def warnings(body: str) -> list[str]:
+    text = HEAD + body
+    found = lint(load_policy(text, file="p"), load(text, file="p"))
+    return [problem.message for problem in found]
+
+
+# sentence: the first rule, the second rule, whether the second never decides
+MCP = {
+    "the same tool": ("tool: x", "tool: x", True),
+    "a glob over a name": ("tool: get_*", "tool: get_me", True),
+    "a glob over a glob": ("tool: g*", "tool: get_*", True),
+    "a glob over a part of the names": ("tool: g*", "tool: [get_*, put]", False),
+    "a narrow glob over a wide one": ("tool: get_*", "tool: g*", False),
+    "a question mark over a star": ("tool: g?t", "tool: g*t", False),
+    "every server over one": ("tool: x", "server: a, tool: x", True),
+    "one server over every server": ("server: a, tool: x", "tool: x", False),
+    "another server": ("server: a, tool: x", "server: b, tool: x", False),
+    "no condition over a condition": ("tool: x", "tool: x, where: {/a: {equals: 1}}", True),
+    "a condition over none": ("tool: x, where: {/a: {equals: 1}}", "tool: x", False),
+    "true over one": (
+        "tool: x, where: {/a: {equals: true}}", "tool: x, where: {/a: {equals: 1}}", False),
+    "everything over a tool": ("server: [a, b]", "server: a, tool: x", True),
+    "everything but housekeeping over a method": ("server: a", "server: a, method: ping", False),
+    "the method of tools over a tool": ("method: tools/*", "tool: x", True),
+    "a tool over its method": ("tool: x", "method: tools/call", False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("first", "second", "never"), MCP.values(), ids=MCP)
+def test_rules_that_never_decide(first: str, second: str, never: bool) -> None:
+    found = warnings(
+        f"mcp:\n  rules:\n    - {{id: one, then: deny, {first}}}\n"
+        f"    - {{id: two, then: allow, {second}}}\n    - {{id: all, server: [a, b], then: ask}}\n"
+    )
+    assert any("rule two never decides: one" in message for message in found) is never
+
+
+EGRESS = {
+    "a wildcard over a host": ("host: '*.x.example'", "host: a.x.example", True),
+    "a wildcard over its apex": ("host: '*.x.example'", "host: x.example", False),
+    "a wildcard over a narrower one": ("host: '*.x.example'", "host: '*.a.x.example'", True),
+    "a host over a wildcard": ("host: a.x.example", "host: '*.x.example'", False),
+    "all methods over some": ("host: a.example", "host: a.example, methods: GET", True),
+    "some methods over all": ("host: a.example, methods: GET", "host: a.example", False),
+}
+
+
+@pytest.mark.parametrize(("first", "second", "never"), EGRESS.values(), ids=EGRESS)
+def test_egress_rules_that_never_decide(first: str, second: str, never: bool) -> None:
+    found = warnings(
+        f"egress:\n  rules:\n    - {{id: one, then: deny, {first}}}\n"
+        f"    - {{id: two, then: allow, {second}}}\nmcp: {{rules: [{{id: all, then: ask}}]}}\n"
+    )
+    assert any("rule two never decides: one" in message for message in found) is never
+
+
+def test_a_server_that_no_rule_is_for() -> None:
+    assert warnings("mcp: {rules: [{id: one, server: a, then: allow}]}") == [
+        "no rule is for server b: each of its calls gets mcp.otherwise, which is ask"
+    ]
+
+
+def test_a_rule_without_server_is_for_all() -> None:
+    assert warnings("mcp: {rules: [{id: one, tool: x, then: allow}]}") == []
+
+
+def test_a_misspelt_method_is_told_and_an_unheard_of_one_is_not() -> None:
+    body = "mcp: {rules: [{id: one, method: [tool/call, events/list_all, x-own], then: deny}]}"
+    assert warnings(body)[0] == "MCP has no method tool/call that we know of"
+    assert warnings(body.replace("tool/call, events/list_all, ", "")) == []

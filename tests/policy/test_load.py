@@ -1,0 +1,320 @@
+"""Policy files: every key of the format, every default, every problem at once."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from mitmgate.errors import ConfigError
+from mitmgate.policy.load import Policy, load_policy, load_policy_file
+from mitmgate.policy.verdict import Verdict
+
+FULL = """\
+version: 1
+mode: shadow
+network:
+  resolve: {MCP.example.com: 127.0.0.1}
+  allow_private: [127.0.0.0/8, 169.254.0.0/16, "fd00::/8"]
+servers:
+  github: {url: "https://api.githubcopilot.com/mcp/**"}
+  narrow: {url: "https://api.githubcopilot.com/mcp/x/**"}
+  exact: {url: "https://api.githubcopilot.com/mcp/x/y"}
+  local: {url: "http://127.0.0.1:9000/mcp"}
+  root: {url: "https://root.example"}
+  all: {url: "https://all.example/**"}
+mcp:
+  unknown_servers: deny
+  rules:
+    - {id: reads, server: [github, local], tool: get_*, then: allow}
+  otherwise: deny
+egress:
+  rules:
+    - {id: docs, host: "*.example.org", methods: GET, then: ask}
+  otherwise: ask
+scan:
+  secrets: {results: ask}
+hold: {wait: 10m, unattended: wait}
+"""
+
+
+def problems(text: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        load_policy(text, file="p.yaml")
+    return [str(problem) for problem in caught.value.problems]
+
+
+@pytest.fixture
+def policy() -> Policy:
+    return load_policy(FULL, file="p.yaml")
+
+
+def test_every_value_arrives(policy: Policy) -> None:
+    assert policy.mode == "shadow"
+    assert policy.unknown_servers is Verdict.DENY
+    assert policy.mcp_otherwise is Verdict.DENY
+    assert policy.egress_otherwise is Verdict.ASK
+    assert (policy.hold_wait, policy.unattended) == (600.0, "wait")
+    assert policy.rule_count == 2
+    assert policy.effects["secrets", "results"] == "ask"
+
+
+def test_the_defaults_ask_for_mcp_and_deny_egress() -> None:
+    policy = load_policy("version: 1\n", file="p.yaml")
+    assert policy.mode == "enforce"
+    assert policy.unknown_servers is Verdict.ASK
+    assert policy.mcp_otherwise is Verdict.ASK
+    assert policy.egress_otherwise is Verdict.DENY
+    assert (policy.hold_wait, policy.unattended) == (45.0, "deny")
+    assert not policy.private_allowed("10.0.0.1")
+
+
+def test_surfaces_that_are_left_out_keep_their_default(policy: Policy) -> None:
+    assert policy.effects["secrets", "arguments"] == "deny"
+    assert policy.effects["secrets", "definitions"] == "log"
+    assert policy.effects["injection", "results"] == "ask"
+    assert len(policy.effects) == 12
+
+
+def test_a_policy_cannot_be_changed(policy: Policy) -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        policy.mode = "enforce"  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        policy.effects["secrets", "results"] = "log"  # type: ignore[index]
+
+
+def test_the_hash_names_the_bytes_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "policy.yaml"
+    raw = b"\xef\xbb\xbf" + FULL.replace("\n", "\r\n").encode()
+    path.write_bytes(raw)
+    assert load_policy_file(path).hash == "sha256:" + hashlib.sha256(raw).hexdigest()
+
+
+def test_static_names(policy: Policy) -> None:
+    assert policy.resolve("mcp.example.com") == "127.0.0.1"
+    assert policy.resolve("www.example.com") is None
+
+
+PRIVATE = {
+    "an address of the network": ("127.0.0.1", True),
+    "a mapped address of the network": ("::ffff:127.0.0.1", True),
+    "an address of another family": ("fd00::1", True),
+    "an address elsewhere": ("10.0.0.1", False),
+    "a metadata address inside a wide network": ("169.254.169.254", False),
+    "an IPv6 metadata address inside a wide network": ("fd00:ec2::254", False),
+    "its neighbour": ("169.254.169.253", True),
+    "no address": ("localhost", False),
+}
+
+
+@pytest.mark.parametrize(("address", "allowed"), PRIVATE.values(), ids=PRIVATE)
+def test_private_addresses(policy: Policy, address: str, allowed: bool) -> None:
+    assert policy.private_allowed(address) is allowed
+
+
+def test_a_metadata_address_is_opened_by_its_own_prefix() -> None:
+    text = "version: 1\nnetwork: {allow_private: [169.254.169.254/32, 'fd00:ec2::254']}"
+    policy = load_policy(text, file="p.yaml")
+    assert policy.private_allowed("169.254.169.254")
+    assert policy.private_allowed("fd00:ec2::254")
+
+
+SERVERS = {
+    "everything below": ("https://api.githubcopilot.com:443/mcp/a/b", "github"),
+    "the path itself": ("https://api.githubcopilot.com:443/mcp", "github"),
+    "the path with a slash": ("https://api.githubcopilot.com:443/mcp/", "github"),
+    "http on its own port": ("http://api.githubcopilot.com:80/mcp/a", "github"),
+    "http on the port of https": ("http://api.githubcopilot.com:443/mcp/a", "github"),
+    "another port": ("https://api.githubcopilot.com:8443/mcp/a", None),
+    "a longer first segment": ("https://api.githubcopilot.com:443/mcpx", None),
+    "another case of the path": ("https://api.githubcopilot.com:443/MCP", None),
+    "the narrower URL wins": ("https://api.githubcopilot.com:443/mcp/x/z", "narrow"),
+    "the exact URL wins": ("https://api.githubcopilot.com:443/mcp/x/y", "exact"),
+    "a path that climbs out": ("https://api.githubcopilot.com:443/mcp/../admin", None),
+    "a path that climbs out in code": ("https://api.githubcopilot.com:443/mcp/%2e%2e/a", None),
+    "an address and a port": ("https://127.0.0.1:9000/mcp", "local"),
+    "an exact path has nothing below": ("http://127.0.0.1:9000/mcp/", None),
+    "no path is the root": ("https://root.example:443/", "root"),
+    "no path is the root only": ("https://root.example:443/mcp", None),
+    "all of a host": ("https://all.example:443/", "all"),
+    "another host": ("https://other.example:443/mcp", None),
+    "another scheme": ("ws://all.example:443/", None),
+}
+
+
+@pytest.mark.parametrize(("url", "server"), SERVERS.values(), ids=SERVERS)
+def test_servers(policy: Policy, url: str, server: str | None) -> None:
+    scheme, _, rest = url.partition("://")
+    authority, _, path = rest.partition("/")
+    host, _, port = authority.partition(":")
+    assert policy.server_for(scheme, host, int(port), "/" + path) == server
+
+
+def test_origins_of_servers(policy: Policy) -> None:
+    assert policy.serves_origin("127.0.0.1", 9000)
+    assert not policy.serves_origin("127.0.0.1", 9001)
+    assert not policy.serves_origin("other.example", 443)
+
+
+# sentence: body below `version: 1`, the problems as shown
+REFUSED = {
+    "an unknown section": (
+        "mpc: {}",
+        ["p.yaml:2: mpc: unknown key (did you mean mcp?)"],
+    ),
+    "a key of a later version": (
+        "limits: {}",
+        ["p.yaml:2: limits: unknown key (known keys: version, mode, network, servers, mcp, "
+         "egress, scan, hold)"],
+    ),
+    "a verdict with a typo": (
+        "mcp: {otherwise: alow}",
+        ["p.yaml:2: mcp.otherwise: must be 'allow', 'ask' or 'deny' (did you mean allow?)"],
+    ),
+    "an unknown server in a rule": (
+        "servers:\n  github: {url: 'https://a.example/mcp'}\n"
+        "mcp:\n  rules:\n    - {id: a, server: [github, gihub], then: allow}",
+        ["p.yaml:6: mcp.rules.0.server: no server is named gihub (did you mean github?)"],
+    ),
+    "a server where there are none": (
+        "mcp:\n  rules:\n    - {id: a, server: x, then: allow}",
+        ["p.yaml:4: mcp.rules.0.server: no server is named x (add it under servers)"],
+    ),
+    "the same id twice": (
+        "mcp:\n  rules:\n    - {id: a, then: allow}\n    - {id: a, then: deny}",
+        ["p.yaml:5: mcp.rules.1.id: a is already the id of the rule on line 4 "
+         "(records name rules by id: choose another one)"],
+    ),
+    "the same id in mcp and egress": (
+        "mcp:\n  rules: [{id: a, then: allow}]\n"
+        "egress:\n  rules: [{id: a, host: x.example, then: deny}]",
+        ["p.yaml:5: egress.rules.0.id: a is already the id of the rule on line 3 "
+         "(records name rules by id: choose another one)"],
+    ),
+    "a built-in id": (
+        "mcp:\n  rules: [{id: otherwise, then: allow}]",
+        ["p.yaml:3: mcp.rules.0.id: otherwise is the name of a built-in rule; choose another id"],
+    ),
+    "a bad glob": (
+        "mcp:\n  rules: [{id: a, tool: 'get_[ab]', then: allow}]",
+        ["p.yaml:3: mcp.rules.0.tool: bad glob: only * and ? are special, brackets and \\ are "
+         "not supported; list the names instead"],
+    ),
+    "an empty list of tools": (
+        "mcp:\n  rules: [{id: a, tool: [], then: allow}]",
+        ["p.yaml:3: mcp.rules.0.tool: must not be empty"],
+    ),
+    "a tool that is no text": (
+        "mcp:\n  rules: [{id: a, tool: {x: y}, then: allow}]",
+        ["p.yaml:3: mcp.rules.0.tool: must be text, or a list of texts"],
+    ),
+    "an empty where": (
+        "mcp:\n  rules: [{id: a, where: {}, then: allow}]",
+        ["p.yaml:3: mcp.rules.0.where: must not be empty"],
+    ),
+    "a bad pointer": (
+        "mcp:\n  rules: [{id: a, where: {force: {equals: 1}}, then: allow}]",
+        ["p.yaml:3: mcp.rules.0.where.force: a JSON pointer starts with /, "
+         "as in /arguments/force"],
+    ),
+    "a where without equals": (
+        "mcp:\n  rules: [{id: a, where: {/x: {}}, then: allow}]",
+        ["p.yaml:3: mcp.rules.0.where./x.equals: this key is missing (add it)"],
+    ),
+    "a bare star as host": (
+        "egress:\n  rules: [{id: a, host: '*', then: allow}]",
+        ["p.yaml:3: egress.rules.0.host: a host pattern that matches every host is not allowed"],
+    ),
+    "a method in small letters": (
+        "egress:\n  rules: [{id: a, host: x.example, methods: [GET, post], then: allow}]",
+        ["p.yaml:3: egress.rules.0.methods.1: an HTTP method is written in capitals, as in GET"],
+    ),
+    "redaction of an injection": (
+        "scan: {injection: {results: redact}}",
+        ["p.yaml:2: scan.injection.results: must be 'log', 'ask' or 'deny'"],
+    ),
+    "redaction where it breaks things": (
+        "scan: {secrets: {definitions: redact}}",
+        ["p.yaml:2: scan.secrets.definitions: must be 'log', 'ask' or 'deny'"],
+    ),
+    "a duration without unit": (
+        "hold: {wait: 45}",
+        ['p.yaml:2: hold.wait: must be text (quote it: "45")'],
+    ),
+    "a duration too long": ("hold: {wait: 2h}", ["p.yaml:2: hold.wait: must be from 1s to 1h"]),
+    "a network with host bits": (
+        "network: {allow_private: [10.0.0.1/8]}",
+        ["p.yaml:2: network.allow_private.0: the address has bits outside of its prefix; "
+         "did you mean 10.0.0.0/8?"],
+    ),
+    "a name resolved to a name": (
+        "network: {resolve: {a.example: b.example}}",
+        ["p.yaml:2: network.resolve.a.example: must be an IP address, as in 127.0.0.1"],
+    ),
+    "one name resolved twice": (
+        "network:\n  resolve:\n    a.example: 127.0.0.1\n    A.example.: 127.0.0.2",
+        ["p.yaml:5: network.resolve.A.example.: the same host as a.example (remove one)"],
+    ),
+    "two names for one URL": (
+        "servers:\n  a: {url: 'https://x.example/mcp'}\n  b: {url: 'http://X.example:80/mcp'}",
+        ["p.yaml:4: servers.b.url: a has the same URL (give an endpoint one name)"],
+    ),
+    "a control character in a reason": (
+        'mcp:\n  rules: [{id: a, then: deny, reason: "x\\e[2J"}]',
+        ["p.yaml:3: mcp.rules.0.reason: a reason holds no control characters"],
+    ),
+    "an empty section": ("mcp:", ["p.yaml:2: mcp: must be a mapping of keys to values"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("body", "shown"), REFUSED.values(), ids=REFUSED)
+def test_refused(body: str, shown: list[str]) -> None:
+    assert problems(f"version: 1\n{body}\n") == shown
+
+
+@pytest.mark.parametrize("version", ["2", "'1'", "true", "1.0", "null"])
+def test_only_version_one_is_read(version: str) -> None:
+    assert "version: must be 1" in problems(f"version: {version}\n")[0]
+
+
+def test_all_problems_come_at_once() -> None:
+    text = """\
+version: 1
+mode: enforced
+servers: {a b: {url: "ftp://x"}}
+mcp:
+  rules:
+    - {id: one, tool: "[x]", then: allow}
+    - {id: one, server: nobody, then: allow, resaon: x}
+    - {then: maybe}
+hold: {wait: 1d}
+"""
+    places = [shown.split(": ")[:2] for shown in problems(text)]
+    assert places == [
+        ["p.yaml:2", "mode"],
+        ["p.yaml:3", "servers.a b"],
+        ["p.yaml:3", "servers.a b.url"],
+        ["p.yaml:6", "mcp.rules.0.tool"],
+        ["p.yaml:7", "mcp.rules.1.resaon"],
+        ["p.yaml:7", "mcp.rules.1.id"],
+        ["p.yaml:7", "mcp.rules.1.server"],
+        ["p.yaml:8", "mcp.rules.2.id"],
+        ["p.yaml:8", "mcp.rules.2.then"],
+        ["p.yaml:9", "hold.wait"],
+    ]
+
+
+def test_ten_thousand_rules_load() -> None:
+    rule = "    - {{id: r{0}, tool: [get_{0}, list_{0}_*], then: allow}}\n"
+    text = "version: 1\nmcp:\n  rules:\n" + "".join(map(rule.format, range(10_000)))
+    assert load_policy(text, file="p.yaml").rule_count == 10_000
+
+
+def test_files_that_are_no_policy(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.yaml"
+    empty.touch()
+    for path, message in ((empty, "empty"), (tmp_path, "directory"), (tmp_path / "x", "no such")):
+        with pytest.raises(ConfigError, match=message):
+            load_policy_file(path)
