@@ -1,0 +1,1 @@
+"""What proxy, console and shell say to each other."""
