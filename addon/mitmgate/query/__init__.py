@@ -1,0 +1,1 @@
+"""Questions over audit records, answered in one pass and bounded memory."""

@@ -1,0 +1,1 @@
+"""What mitmgate writes down: audit lines and captures, with every secret replaced first."""
