@@ -1,0 +1,1 @@
+"""The one judgement path: inputs to outcomes, live and replayed alike."""

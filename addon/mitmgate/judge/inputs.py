@@ -1,0 +1,94 @@
+"""What can be judged. Live hooks and replay build these same values; a capture stores them.
+
+Every input belongs to an *exchange* (a request with everything that answers it), named by
+an id that the caller chose. Bytes are as they were on the wire, before any decoding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mitmgate.wire.http import AnswerHead, RequestHead
+
+
+@dataclass(frozen=True, slots=True)
+class Tunnel:
+    """The names a client gave before its request: of CONNECT, and of TLS (None without)."""
+
+    connect: str | None = None
+    sni: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectInput:
+    """A CONNECT request; ``authority`` is its target as the client wrote it."""
+
+    exchange: str
+    agent: str
+    authority: str
+
+
+@dataclass(frozen=True, slots=True)
+class RequestInput:
+    """A whole request. ``authority`` is the Host header (or ``:authority``) as written.
+
+    ``tunnel`` is None where no client-given name exists to compare (reverse mode).
+    ``head.host`` is the host that would be dialled.
+    """
+
+    exchange: str
+    agent: str
+    head: RequestHead
+    authority: str | None
+    body: bytes = b""
+    tunnel: Tunnel | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DialInput:
+    """The addresses a name resolved to, before any of them is dialled.
+
+    ``static`` says that the name came from ``network.resolve`` and may be private;
+    ``own`` are the addresses and ports that the proxy itself listens on.
+    """
+
+    exchange: str
+    agent: str
+    host: str
+    port: int
+    addresses: tuple[str, ...]
+    static: bool = False
+    own: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AnswerInput:
+    """A whole answer to the request of this exchange."""
+
+    exchange: str
+    head: AnswerHead
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class EventInput:
+    """One complete server-sent event of the answer; ``number`` counts from 0.
+
+    ``event`` is its type (``message`` by default), ``data`` its joined data lines.
+    """
+
+    exchange: str
+    number: int
+    event: str
+    data: str
+    head: AnswerHead
+
+
+@dataclass(frozen=True, slots=True)
+class EndInput:
+    """The exchange is over, whatever became of it; its state may go."""
+
+    exchange: str
+
+
+type Input = ConnectInput | RequestInput | DialInput | AnswerInput | EventInput | EndInput

@@ -1,0 +1,69 @@
+"""Conclude on CONNECT targets and on the addresses that a name resolved to."""
+
+from __future__ import annotations
+
+from mitmgate.errors import WireError
+from mitmgate.judge.inputs import ConnectInput, DialInput
+from mitmgate.judge.outcome import Subject
+from mitmgate.judge.state import Exchange
+from mitmgate.net.addresses import AddressClass, classify
+from mitmgate.net.authority import normalise_authority
+from mitmgate.policy.decide import connect_denied
+from mitmgate.policy.load import Policy
+from mitmgate.policy.verdict import Decision, Verdict
+
+
+def judge_connect(policy: Policy, given: ConnectInput) -> tuple[Subject, Decision] | None:
+    """Return the refusal of a CONNECT, or None: what is inside TLS will be judged there."""
+    try:
+        authority = normalise_authority(given.authority)
+    except WireError as problem:
+        subject = Subject(given.agent, "egress", "", 0, "", "CONNECT")
+        return subject, _deny(problem.code, str(problem))
+    port = authority.port if authority.port is not None else 443
+    subject = Subject(
+        given.agent, "egress", authority.host, port, f"{authority.host}:{port}", "CONNECT"
+    )
+    decision = connect_denied(policy, authority.host, port)
+    return None if decision is None else (subject, decision)
+
+
+def judge_dial(
+    policy: Policy, given: DialInput, exchange: Exchange | None
+) -> tuple[Subject, Decision] | None:
+    """Return the refusal of the addresses of a name, or None when every one may be dialled.
+
+    One bad address among good ones refuses all: an answer that mixes public and private
+    ones is how a name is rebound (DNS rebinding).
+    """
+    subject = exchange.subject if exchange is not None else _subject(given)
+    if not given.addresses:
+        return subject, _deny("unresolvable", f"{given.host} has no address")
+    for address in given.addresses:
+        problem = _problem(policy, given, address)
+        if problem is not None:
+            return subject, problem
+    return None
+
+
+def _problem(policy: Policy, given: DialInput, address: str) -> Decision | None:
+    if (address, given.port) in given.own:
+        return _deny("own_address", f"{given.host} is this proxy itself")
+    kind = classify(address)
+    if kind is AddressClass.PUBLIC or given.static or policy.private_allowed(address):
+        return None
+    return _deny(
+        "private_address",
+        f"{given.host} resolves to a {kind.value.replace('_', '-')} address; "
+        "network.allow_private or network.resolve permits it",
+        f"{given.host} resolves to an address that is not public.",
+    )
+
+
+def _subject(given: DialInput) -> Subject:
+    endpoint = f"{given.host}:{given.port}"
+    return Subject(given.agent, "egress", given.host, given.port, endpoint, "CONNECT")
+
+
+def _deny(code: str, reason: str, agent_reason: str | None = None) -> Decision:
+    return Decision(Verdict.DENY, code, code, reason, agent_reason or f"Refused: {reason}.")

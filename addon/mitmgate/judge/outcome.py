@@ -1,0 +1,113 @@
+"""What a judgement gives: values that audit, console, captures and goldens are made from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from mitmgate.policy.verdict import Verdict
+from mitmgate.scan.finding import Finding
+from mitmgate.wire.edit import Edit
+
+type Kind = Literal["connect", "request", "dial", "answer", "event"]
+type Channel = Literal["mcp", "egress"]
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Who wanted what of whom; no arguments, no query, nothing secret.
+
+    ``server`` is the name in the policy; ``endpoint`` the URL without its query.
+    ``method`` is the MCP method, or the HTTP method for egress. ``tool`` names the tool,
+    prompt or resource of the call, if any. ``protocol_version`` is the MCP revision.
+    """
+
+    agent: str
+    channel: Channel
+    host: str
+    port: int
+    endpoint: str
+    method: str
+    server: str | None = None
+    tool: str | None = None
+    protocol_version: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One decision. ``verdict`` and ``edits`` are orthogonal: an approval keeps the edits.
+
+    ``number`` counts the outcomes of one exchange from 0; ``id`` is ``exchange.number``.
+    ``rule`` names the rule that decided, built-in ones included; ``code`` is the stable
+    outcome_reason (``rule``, ``finding``, ``host_mismatch`` ...). ``reason`` is for the
+    operator, ``agent_reason`` may be read by the agent. ``enforced`` is False where shadow
+    mode let through what the verdict would have stopped.
+    ``question`` groups holds that one answer settles; None: an answer settles this one only.
+    """
+
+    exchange: str
+    number: int
+    kind: Kind
+    subject: Subject
+    verdict: Verdict
+    rule: str
+    code: str
+    reason: str
+    agent_reason: str
+    policy: str
+    findings: tuple[Finding, ...] = ()
+    edits: tuple[Edit, ...] = ()
+    enforced: bool = True
+    question: str | None = None
+
+    @property
+    def id(self) -> str:
+        """``exchange.number``: unique in one audit file, and short enough to type."""
+        return f"{self.exchange}.{self.number}"
+
+    @property
+    def effective(self) -> Verdict:
+        """What is done: the verdict where it is enforced, else allow."""
+        return self.verdict if self.enforced else Verdict.ALLOW
+
+
+type Answer = Literal["allow", "deny"]
+type Via = Literal[
+    "console",
+    "shell",
+    "api",
+    "timeout",
+    "unattended",
+    "client_left",
+    "queue_full",
+    "shutdown",
+    "remembered",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """What became of a held outcome: who answered, how, and after how many seconds."""
+
+    outcome: str
+    answer: Answer
+    via: Via
+    operator: str | None
+    reason: str | None
+    waited: float
+
+
+type Fate = Literal["answered", "denied", "client_left", "upstream_failed", "aborted"]
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """How an exchange ended. ``latency`` in seconds from head to last byte."""
+
+    exchange: str
+    status: int | None
+    request_bytes: int
+    response_bytes: int
+    latency: float
+    fate: Fate
+    detail: str | None = field(default=None)

@@ -1,0 +1,205 @@
+"""The pure half of a judgement: decode, parse, walk and scan. Any thread may run it.
+
+Nothing here looks at policy or memory; what it finds is laid out for ``conclude``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, assert_never
+
+from mitmgate.errors import WireError
+from mitmgate.judge.heads import check_head, check_names
+from mitmgate.judge.inputs import AnswerInput, EventInput, RequestInput
+from mitmgate.judge.limits import Limits
+from mitmgate.scan.engine import Scanner
+from mitmgate.scan.finding import Finding
+from mitmgate.wire.body import decode_body, decode_text, is_utf8
+from mitmgate.wire.http import AnswerHead, RequestHead
+from mitmgate.wire.jsonrpc import (
+    Batch,
+    Failure,
+    Message,
+    Notification,
+    Request,
+    Result,
+    looks_like_jsonrpc,
+    parse_message,
+)
+from mitmgate.wire.recognise import Recognition, recognise
+from mitmgate.wire.strictjson import parse_json
+from mitmgate.wire.surfaces import Surface, Text, walk_error, walk_json, walk_params, walk_result
+
+# Credentials belong in these; whether they go to the right host is a question of its own.
+_CREDENTIAL_HEADERS = frozenset(
+    {"authorization", "proxy-authorization", "cookie", "x-api-key", "x-goog-api-key", "api-key",
+     "dpop", "mcp-session-id", "x-auth-token", "private-token"}
+)  # fmt: skip
+_TEXT_TYPES = ("text/", "application/json", "application/xml", "application/javascript",
+               "application/x-www-form-urlencoded", "application/problem+json",
+               "application/xhtml+xml", "application/x-ndjson", "application/yaml")  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A body as read: its text and, where it is one, its JSON-RPC message.
+
+    ``problem`` says why it could not be read in exactly one way; ``suspect`` that a sloppier
+    parser could still take it for JSON-RPC. ``text`` is None for a body that is no text.
+    """
+
+    text: str | None = None
+    message: Message | Batch | None = None
+    problem: WireError | None = None
+    suspect: bool = False
+    utf8: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedRequest:
+    """A request ready for ``conclude``; findings stand on the surface of their channel."""
+
+    input: RequestInput
+    body: Body
+    recognition: Recognition
+    findings: tuple[Finding, ...]
+    problem: WireError | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedAnswer:
+    """An answer or one event of it, ready for ``conclude``."""
+
+    input: AnswerInput | EventInput
+    body: Body
+    findings: tuple[Finding, ...]
+
+
+def prepare_request(request: RequestInput, scanner: Scanner, limits: Limits) -> PreparedRequest:
+    """Read and scan *request*. Total: what cannot be read is a problem in the result."""
+    try:
+        check_head(request)
+        check_names(request)
+        raw = decode_body(request.body, request.head.get("content-encoding"), limit=limits.body)
+    except WireError as problem:
+        return PreparedRequest(request, Body(), Recognition.NONE, (), problem)
+    body = _read(raw, request.head.get("content-type"))
+    recognition = Recognition.NONE
+    if body.message is not None:
+        recognition = recognise(body.message, request.head.headers)
+    findings = scanner.scan([*_head_texts(request.head), *_request_texts(body)])
+    return PreparedRequest(request, body, recognition, findings)
+
+
+def prepare_answer(
+    answer: AnswerInput, method: str | None, scanner: Scanner, limits: Limits
+) -> PreparedAnswer:
+    """Read and scan a whole answer; *method* is the MCP method it answers, None for egress."""
+    try:
+        raw = decode_body(answer.body, answer.head.get("content-encoding"), limit=limits.body)
+    except WireError as problem:
+        return PreparedAnswer(answer, Body(problem=problem), ())
+    if not raw or not _is_text(answer.head):
+        return PreparedAnswer(answer, Body(utf8=False), ())
+    body = _read(raw, answer.head.get("content-type"))
+    return PreparedAnswer(answer, body, scanner.scan(_answer_texts(body, method)))
+
+
+def prepare_event(event: EventInput, method: str | None, scanner: Scanner) -> PreparedAnswer:
+    """Read and scan one server-sent event; *method* as in :func:`prepare_answer`."""
+    body = _read_text(event.data) if event.event == "message" else Body(event.data)
+    return PreparedAnswer(event, body, scanner.scan(_answer_texts(body, method)))
+
+
+def _read(raw: bytes, content_type: str | None) -> Body:
+    if not raw:
+        return Body()
+    try:
+        text = decode_text(raw, content_type)
+    except WireError as problem:
+        lenient = raw.decode("utf-8", "replace")
+        return Body(problem=problem, suspect=looks_like_jsonrpc(lenient), utf8=False)
+    body = _read_text(text)
+    return body if is_utf8(content_type, raw) else _not_utf8(body)
+
+
+def _not_utf8(body: Body) -> Body:
+    return Body(body.text, body.message, body.problem, body.suspect, utf8=False)
+
+
+def _read_text(text: str) -> Body:
+    if not text.lstrip().startswith(("{", "[")):
+        return Body(text)
+    try:
+        return Body(text, parse_message(text))
+    except WireError as problem:
+        return Body(text, problem=problem, suspect=looks_like_jsonrpc(text))
+
+
+def _is_text(head: AnswerHead) -> bool:
+    media = head.media_type
+    return not media or media.startswith(_TEXT_TYPES) or media.endswith(("+json", "+xml"))
+
+
+def _head_texts(head: RequestHead) -> Iterator[Text]:
+    # "#url" and "#header/..." are no JSON pointers (RFC 6901), so no edit is ever made there.
+    yield Text(Surface.EGRESS_REQUEST, "#url", head.target)
+    for name, value in head.headers:
+        if name not in _CREDENTIAL_HEADERS and len(value) >= 16:
+            yield Text(Surface.EGRESS_REQUEST, f"#header/{name}", value)
+
+
+def _request_texts(body: Body) -> Iterable[Text]:
+    if body.message is None:
+        return _plain_texts(body, Surface.EGRESS_REQUEST)
+    return _message_texts(body.message, None, Surface.ARGUMENTS)
+
+
+def _answer_texts(body: Body, method: str | None) -> Iterable[Text]:
+    if method is None or body.message is None:
+        surface = Surface.EGRESS_RESPONSE if method is None else Surface.RESULTS
+        return _plain_texts(body, surface)
+    return _message_texts(body.message, method, Surface.RESULTS)
+
+
+def _plain_texts(body: Body, surface: Surface) -> Iterable[Text]:
+    if body.text is None:
+        return ()
+    if body.text.lstrip().startswith(("{", "[")):
+        try:
+            return walk_json(surface, parse_json(body.text))
+        except WireError:
+            pass
+    return (Text(surface, "", body.text),)
+
+
+def _message_texts(
+    message: Message | Batch, method: str | None, surface: Surface
+) -> Iterator[Text]:
+    match message:
+        case Request() | Notification():
+            if surface is Surface.ARGUMENTS:
+                yield from walk_params(message.method, message.params)
+            else:
+                yield from walk_json(surface, _mapping(message.params), "/params")
+        case Result():
+            if method is None:  # the client answers a server's request
+                yield from walk_json(surface, message.result, "/result")
+            else:
+                yield from walk_result(method, message.result)
+        case Failure():
+            if surface is Surface.ARGUMENTS:
+                yield from walk_json(surface, message.error, "/error")
+            else:
+                yield from walk_error(message.error)
+        case Batch():
+            for number, item in enumerate(message.messages):
+                for text in _message_texts(item, method, surface):
+                    yield Text(text.surface, f"/{number}{text.pointer}", text.text, text.key)
+        case _:
+            assert_never(message)
+
+
+def _mapping(params: Mapping[str, Any] | None) -> Mapping[str, Any]:
+    return params if params is not None else {}

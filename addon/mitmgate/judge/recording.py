@@ -1,0 +1,149 @@
+"""Feeds a capture with what the judge saw and said, in the order in which it concluded.
+
+All encoding and redaction happens in the capture's own thread.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mitmgate import __version__
+from mitmgate.judge.codec import encode_input, incomplete_input
+from mitmgate.judge.inputs import AnswerInput, EndInput, EventInput, Input, RequestInput
+from mitmgate.judge.outcome import Outcome, Resolution
+from mitmgate.judge.records import golden_line
+from mitmgate.policy.verdict import Verdict
+from mitmgate.record.capture import CaptureWriter, Sink
+from mitmgate.record.lines import encode_line
+from mitmgate.record.redact import Redactor, Scans
+
+
+@dataclass(slots=True)
+class _Exchange:
+    """An exchange in the capture: its ordinal, its last line, the lines that asked a person."""
+
+    ordinal: int
+    line: int = 0
+    asked: dict[int, int] = field(default_factory=dict)
+
+
+class Recording:
+    """One capture being written; every method but ``close`` returns at once.
+
+    ``input``, ``outcome`` and ``resolution`` give False when the record will not be written:
+    then the caller denies (code ``capture_full``). An outcome follows its input directly.
+    """
+
+    def __init__(
+        self, writer: CaptureWriter, scanner: Scans, *, clock: Callable[[], float]
+    ) -> None:
+        self._writer = writer
+        self._scanner = scanner
+        self._redactor = Redactor(scanner, key=secrets.token_bytes(32))
+        self._clock = clock
+        self._started = clock()
+        self._exchanges: dict[str, _Exchange] = {}
+        self._count = 0
+
+    @property
+    def path(self) -> Path:
+        """The capture file."""
+        return self._writer.path
+
+    @property
+    def failure(self) -> str | None:
+        """Why nothing is written any more, or None."""
+        return self._writer.failure
+
+    def input(self, given: Input) -> bool:
+        """Take an input, in the order in which inputs are concluded."""
+        at = self._at()
+        return self._writer.offer(
+            lambda sink: self._write_input(sink, given, at), size=_size(given)
+        )
+
+    def outcome(self, outcome: Outcome) -> bool:
+        """Take what was concluded on the last input of its exchange."""
+        return self._writer.offer(lambda sink: self._write_outcome(sink, outcome), size=2000)
+
+    def resolution(self, outcome: Outcome, resolution: Resolution) -> bool:
+        """Take the answer to *outcome*, which asked."""
+        at = self._at()
+        return self._writer.offer(
+            lambda sink: self._write_resolution(sink, outcome, resolution, at)
+        )
+
+    def close(self) -> None:
+        """Write everything that was taken, end the capture and wait for its thread."""
+        self._writer.close()
+
+    def _at(self) -> float:
+        return round(self._clock() - self._started, 3)
+
+    def _write_input(self, sink: Sink, given: Input, at: float) -> None:
+        exchange = self._exchange(given.exchange)
+        exchange.line = sink.capture(self._line(given, exchange.ordinal, at))
+        if isinstance(given, EndInput):
+            self._exchanges.pop(given.exchange, None)
+
+    def _write_outcome(self, sink: Sink, outcome: Outcome) -> None:
+        exchange = self._exchange(outcome.exchange)
+        line, ordinal = exchange.line, exchange.ordinal
+        sink.golden(golden_line(outcome, line=line, exchange=ordinal, scanner=self._scanner))
+        if outcome.verdict is Verdict.ASK:
+            exchange.asked[outcome.number] = line
+
+    def _write_resolution(
+        self, sink: Sink, outcome: Outcome, resolution: Resolution, at: float
+    ) -> None:
+        exchange = self._exchanges.get(outcome.exchange)
+        if exchange is None or outcome.number not in exchange.asked:
+            return  # it ended before: nothing later depends on the answer
+        sink.capture(
+            {"type": "resolution", "exchange": exchange.ordinal, "at": at,
+             "input": exchange.asked[outcome.number], "number": outcome.number,
+             "answer": resolution.answer}
+        )  # fmt: skip
+
+    def _line(self, given: Input, ordinal: int, at: float) -> dict[str, Any]:
+        place = {"exchange": ordinal, "at": at}
+        try:
+            record = {**encode_input(given, self._redactor), **place}
+            if self._redactor.clean(encode_line(record).decode()):
+                return record
+        except Exception:  # noqa: BLE001, S110  one input that defeats us must not end the capture
+            pass
+        return {**incomplete_input(given), **place}
+
+    def _exchange(self, key: str) -> _Exchange:
+        exchange = self._exchanges.get(key)
+        if exchange is None:
+            self._count += 1
+            exchange = self._exchanges[key] = _Exchange(self._count)
+        return exchange
+
+
+def open_recording(
+    folder: Path, *, scanner: Scans, policy: str, mode: str, clock: Callable[[], float]
+) -> Recording:
+    """Start a capture in *folder*; ConfigError when it cannot be written.
+
+    *policy* is the policy's hash; *clock* gives seconds since the epoch.
+    """
+    header = {"tool": f"mitmgate {__version__}", "policy": policy, "mode": mode}
+    writer = CaptureWriter(folder, header=header, time=clock())
+    return Recording(writer, scanner, clock=clock)
+
+
+def _size(given: Input) -> int:
+    match given:
+        case RequestInput() | AnswerInput():
+            return len(given.body) + 1000
+        case EventInput():
+            return len(given.data) + 1000
+        case _:
+            return 500

@@ -1,0 +1,124 @@
+"""Outcomes, resolutions and completions as audit records and golden lines.
+
+Audit records say what was decided and why; golden lines only what a replay must give again,
+so no time, id, port or address is in them. Neither holds arguments or matched text.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mitmgate.judge.outcome import Completion, Outcome, Resolution
+from mitmgate.record.audit import base_record
+from mitmgate.record.scrub import Scans, scrub
+from mitmgate.scan.finding import Finding
+
+GOLDEN_VERSION = 1
+_LONGEST = 300
+_MOST_FINDINGS = 50
+
+
+def outcome_record(
+    outcome: Outcome, *, time: float, scanner: Scans | None = None
+) -> dict[str, Any]:
+    """Return the ``decision`` record of *outcome*; *scanner* takes secrets out of peers' names."""
+    subject = outcome.subject
+    record = base_record("decision", time=time) | {
+        "id": outcome.id,
+        "exchange": outcome.exchange,
+        "kind": outcome.kind,
+        "channel": subject.channel,
+        "agent": _short(subject.agent),
+        "server": subject.server,
+        "host": subject.host,
+        "port": subject.port,
+        "endpoint": _short(subject.endpoint.partition("?")[0]),
+        "method": _short(subject.method),
+        "tool": None if subject.tool is None else _short(subject.tool),
+        "protocol_version": subject.protocol_version,
+        "verdict": outcome.verdict.word,
+        "enforced": outcome.enforced,
+        "rule": outcome.rule,
+        "code": outcome.code,
+        "reason": _short(outcome.reason),
+        "policy": outcome.policy,
+        "findings": [_finding(finding) for finding in outcome.findings[:_MOST_FINDINGS]],
+        "findings_total": len(outcome.findings),
+        "edits": {
+            "count": len(outcome.edits),
+            "pointers": [_short(edit.pointer) for edit in outcome.edits[:_MOST_FINDINGS]],
+        },
+    }
+    return record if scanner is None else scrub(record, scanner)
+
+
+def resolution_record(
+    resolution: Resolution, *, time: float, scanner: Scans | None = None
+) -> dict[str, Any]:
+    """Return the ``resolution`` record of a held outcome: who answered what, and how."""
+    record = base_record("resolution", time=time) | {
+        "id": resolution.outcome,
+        "answer": resolution.answer,
+        "via": resolution.via,
+        "operator": resolution.operator,
+        "reason": None if resolution.reason is None else _short(resolution.reason),
+        "waited": round(resolution.waited, 3),
+    }
+    return record if scanner is None else scrub(record, scanner)
+
+
+def completion_record(
+    completion: Completion, *, time: float, scanner: Scans | None = None
+) -> dict[str, Any]:
+    """Return the ``completion`` record of an exchange: how it ended."""
+    record = base_record("completion", time=time) | {
+        "exchange": completion.exchange,
+        "status": completion.status,
+        "request_bytes": completion.request_bytes,
+        "response_bytes": completion.response_bytes,
+        "latency": round(completion.latency, 6),
+        "fate": completion.fate,
+        "detail": None if completion.detail is None else _short(completion.detail),
+    }
+    return record if scanner is None else scrub(record, scanner)
+
+
+def golden_line(
+    outcome: Outcome, *, line: int, exchange: int, scanner: Scans | None = None
+) -> dict[str, Any]:
+    """Return the golden line of *outcome*, which the input on *line* of the capture gave."""
+    record = {
+        "v": GOLDEN_VERSION,
+        "input": line,
+        "exchange": exchange,
+        "number": outcome.number,
+        "kind": outcome.kind,
+        "channel": outcome.subject.channel,
+        "method": outcome.subject.method,
+        "server": outcome.subject.server,
+        "tool": outcome.subject.tool,
+        "verdict": outcome.verdict.word,
+        "rule": outcome.rule,
+        "code": outcome.code,
+        "enforced": outcome.enforced,
+        "findings": sorted([finding.rule, finding.pointer] for finding in outcome.findings),
+        "edits": sorted([edit.pointer, edit.text] for edit in outcome.edits),
+    }
+    return record if scanner is None else scrub(record, scanner)
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    return {
+        "detector": finding.detector,
+        "rule": finding.rule,
+        "severity": finding.severity,
+        "surface": finding.surface.value,
+        "pointer": _short(finding.pointer),
+        "start": finding.start,
+        "end": finding.end,
+        "value_hash": finding.value_hash,
+    }
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
