@@ -1,0 +1,1 @@
+"""Recorded exchanges through the judgement path again, and what came out differently."""

@@ -1,0 +1,77 @@
+"""The result of a replay as text for people and as one JSON object for programs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from mitmgate.record.lines import printable
+from mitmgate.replay.compare import Comparison, Group, grouped
+
+_SHOWN = 40
+
+
+def text_report(result: Comparison) -> Iterator[str]:
+    """Yield the lines of the readable report, without the next step."""
+    yield (
+        f"{_count(result.outcomes, 'outcome')} of {_count(result.exchanges, 'exchange')} in "
+        f"{_count(result.captures, 'capture')}: {result.same} same, "
+        f"{len(result.differences)} different, {len(result.weaker)} weaker"
+    )
+    if result.not_compared:
+        yield f"{_count(result.not_compared, 'outcome')} not compared: the body was not stored"
+    if result.unclosed:
+        yield (
+            f"{_count(result.unclosed, 'capture')} without an end: still being written, or its "
+            "proxy was killed"
+        )
+    groups = grouped(result.differences)
+    for group in groups[:_SHOWN]:
+        mark = "WEAKER" if group.weaker else "      "
+        yield f"{mark} {printable(group.what)}  x{group.count}  e.g. {_example(group)}"
+    if len(groups) > _SHOWN:
+        yield f"       and {len(groups) - _SHOWN} more kinds of difference; --json lists all"
+
+
+def json_report(result: Comparison, *, updated: bool) -> dict[str, Any]:
+    """Return the result as one JSON object."""
+    return {
+        "v": 1,
+        "exit": result.exit_code,
+        "captures": result.captures,
+        "exchanges": result.exchanges,
+        "outcomes": result.outcomes,
+        "same": result.same,
+        "different": len(result.differences),
+        "weaker": len(result.weaker),
+        "not_compared": result.not_compared,
+        "unclosed": result.unclosed,
+        "updated": updated,
+        "groups": [_json_group(group) for group in grouped(result.differences)],
+    }
+
+
+def _json_group(group: Group) -> dict[str, Any]:
+    example = group.example
+    return {
+        "what": group.what,
+        "weaker": group.weaker,
+        "count": group.count,
+        "example": {
+            "file": str(example.file),
+            "line": example.line,
+            "before": example.before.record() if example.before else None,
+            "after": example.after.record() if example.after else None,
+        },
+    }
+
+
+def _example(group: Group) -> str:
+    side = group.example.example
+    words = [] if side is None else [side.server or side.channel, side.tool or side.method]
+    place = f"({group.example.file.name}:{group.example.line})"
+    return " ".join([*(printable(word) for word in words if word), place])
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,145 @@
+"""Run recorded inputs through a judge and collect what it concludes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal, Protocol
+
+from mitmgate.judge.inputs import AnswerInput, DialInput, EndInput, EventInput, Input, RequestInput
+from mitmgate.judge.outcome import Outcome
+from mitmgate.judge.records import golden_line
+from mitmgate.policy.verdict import Verdict
+from mitmgate.record.scrub import Scans
+from mitmgate.replay.capture import CaptureLine, CloseLine, InputLine, ResolutionLine
+from mitmgate.replay.golden import Golden, golden_from
+
+
+class ReplayJudge(Protocol):
+    """The part of ``judge.judge.Judge`` that a replay needs."""
+
+    def prepare(self, given: Input) -> Any:
+        """Run the pure half."""
+        ...
+
+    def conclude(self, prepared: Any, *, now: float) -> Outcome | None:
+        """Return the outcome, or None where there is nothing to record."""
+        ...
+
+    def apply_resolution(self, outcome: Outcome, answer: Literal["allow", "deny"]) -> None:
+        """Take in an operator's answer."""
+        ...
+
+
+@dataclass(slots=True)
+class Replayed:
+    """What a replay gave, by the line of the input in the capture.
+
+    ``superseded`` are inputs that an earlier denial of their exchange now prevents;
+    ``uncertain`` those that rest on a body that was not stored, ``lost`` those of which even
+    more is missing. ``closed`` tells whether the
+    capture was written to its end.
+    """
+
+    outcomes: dict[int, Golden] = field(default_factory=dict)
+    superseded: set[int] = field(default_factory=set)
+    uncertain: set[int] = field(default_factory=set)
+    lost: set[int] = field(default_factory=set)
+    inputs: int = 0
+    exchanges: int = 0
+    closed: bool = False
+
+
+def replay(
+    lines: Iterable[CaptureLine],
+    judge_factory: Callable[[], ReplayJudge],
+    scanner: Scans | None = None,
+) -> Replayed:
+    """Judge the inputs of *lines* in their order with a fresh judge; *scanner* as when captured."""
+    run = _Run(judge_factory(), scanner)
+    for line in lines:
+        match line:
+            case InputLine():
+                run.judge(line)
+            case ResolutionLine():
+                run.resolve(line)
+            case CloseLine():
+                run.result.closed = True
+    return run.result
+
+
+class _Run:
+    """The state of one replay, by exchange."""
+
+    def __init__(self, judge: ReplayJudge, scanner: Scans | None) -> None:
+        self.result = Replayed()
+        self._judge = judge
+        self._scanner = scanner
+        self._seen: set[int] = set()
+        self._stopped: set[int] = set()
+        self._doubtful: set[int] = set()
+        self._asked: dict[int, dict[int, Outcome]] = {}
+
+    def judge(self, line: InputLine) -> None:
+        """Judge one input, unless a denial before it means that it never comes."""
+        given, exchange = line.input, line.exchange
+        self.result.inputs += 1
+        if isinstance(given, EndInput):
+            self._forget(exchange)
+            self._judge.conclude(self._judge.prepare(given), now=line.at)
+            return
+        if exchange not in self._seen:
+            self._seen.add(exchange)
+            self.result.exchanges += 1
+        if exchange in self._stopped:
+            self.result.superseded.add(line.line)
+            return
+        if self._is_uncertain(line):
+            self.result.uncertain.add(line.line)
+        if line.lost:
+            self.result.lost.add(line.line)
+        self._let_through(given, exchange)
+        outcome = self._judge.conclude(self._judge.prepare(given), now=line.at)
+        if outcome is not None:
+            self._keep(line, outcome)
+
+    def resolve(self, line: ResolutionLine) -> None:
+        """Give an operator's answer to the outcome that now asks in the same place."""
+        outcome = self._asked.get(line.exchange, {}).pop(line.asked, None)
+        if outcome is None:
+            return
+        self._judge.apply_resolution(outcome, line.answer)
+        if line.answer == "deny" and outcome.question is None and _before_answer(outcome):
+            self._stopped.add(line.exchange)
+
+    def _keep(self, line: InputLine, outcome: Outcome) -> None:
+        record = golden_line(outcome, line=line.line, exchange=line.exchange, scanner=self._scanner)
+        self.result.outcomes[line.line] = golden_from(record)
+        if outcome.effective is Verdict.ASK:
+            self._asked.setdefault(line.exchange, {})[line.line] = outcome
+        if outcome.effective is Verdict.DENY and _before_answer(outcome):
+            self._stopped.add(line.exchange)
+
+    def _let_through(self, given: Input, exchange: int) -> None:
+        # An answer came when this was recorded, so what asks now passed then. Without this
+        # every answer to it would be judged as one to no request.
+        if not isinstance(given, DialInput | AnswerInput | EventInput):
+            return
+        for outcome in self._asked.pop(exchange, {}).values():
+            if outcome.kind == "request":
+                self._judge.apply_resolution(replace(outcome, question=None), "allow")
+
+    def _is_uncertain(self, line: InputLine) -> bool:
+        if isinstance(line.input, RequestInput) and line.incomplete:
+            self._doubtful.add(line.exchange)
+        after = isinstance(line.input, AnswerInput | EventInput)
+        return line.incomplete or (after and line.exchange in self._doubtful)
+
+    def _forget(self, exchange: int) -> None:
+        self._doubtful.discard(exchange)
+        self._asked.pop(exchange, None)
+        self._stopped.discard(exchange)
+
+
+def _before_answer(outcome: Outcome) -> bool:
+    return outcome.kind in ("connect", "request", "dial")
