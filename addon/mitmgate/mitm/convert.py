@@ -1,0 +1,94 @@
+"""From mitmproxy's flows to the values that are judged, and back. No decisions here."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from mitmproxy import http
+from mitmproxy.connection import Client
+from mitmproxy.proxy.mode_specs import ReverseMode
+
+from mitmgate.judge.inputs import AnswerInput, RequestInput, Tunnel
+from mitmgate.judge.replies import Reply
+from mitmgate.wire.http import AnswerHead, Headers, RequestHead
+
+
+def request_input(flow: http.HTTPFlow, *, exchange: str, connect: str | None) -> RequestInput:
+    """Return *flow*'s request as it came; *connect* is the target of the tunnel it came in."""
+    request = flow.request
+    scheme: Literal["http", "https"] = "https" if request.scheme == "https" else "http"
+    target = request.path
+    if request.authority and not request.is_http2:
+        # Inside a tunnel an absolute-form target names a second host: show it to the judge.
+        target = f"{scheme}://{request.authority}{target}"
+    head = RequestHead(
+        method=request.method,
+        scheme=scheme,
+        host=request.host.rstrip(".").lower(),
+        port=request.port,
+        target=target,
+        headers=_headers(request.headers),
+    )
+    reverse = isinstance(flow.client_conn.proxy_mode, ReverseMode)
+    return RequestInput(
+        exchange=exchange,
+        agent=agent_of(flow),
+        head=head,
+        authority=None if reverse else _authority(request, head),
+        body=request.raw_content or b"",
+        tunnel=None if reverse else Tunnel(connect, flow.client_conn.sni),
+    )
+
+
+def answer_input(flow: http.HTTPFlow, *, exchange: str) -> AnswerInput:
+    """Return *flow*'s answer as it came."""
+    response = flow.response
+    if response is None:
+        raise ValueError("the flow has no answer")
+    return AnswerInput(exchange, answer_head(response), response.raw_content or b"")
+
+
+def answer_head(response: http.Response) -> AnswerHead:
+    """Return the head of *response*."""
+    return AnswerHead(response.status_code, _headers(response.headers))
+
+
+def agent_of(flow: http.HTTPFlow) -> str:
+    """Return who sent *flow*: its address, until agents have credentials."""
+    return address_of(flow.client_conn)
+
+
+def address_of(client: Client) -> str:
+    """Return the address of *client*."""
+    return str(client.peername[0])
+
+
+def response_from(reply: Reply) -> http.Response:
+    """Return *reply* as mitmproxy sends it."""
+    kind = reply.content_type
+    headers = http.Headers(content_type=kind) if kind else http.Headers()
+    return http.Response.make(reply.status, reply.body, headers)
+
+
+def replace_body(message: http.Message, text: str) -> None:
+    """Give *message* the edited body *text*, and the headers that fit it."""
+    message.headers.pop("content-encoding", None)
+    message.headers.pop("transfer-encoding", None)
+    message.raw_content = text.encode()
+    message.headers["content-length"] = str(len(message.raw_content))
+
+
+def _headers(headers: http.Headers) -> Headers:
+    return tuple(
+        (name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in headers.fields
+    )
+
+
+def _authority(request: http.Request, head: RequestHead) -> str:
+    named = head.get("host") or ""
+    if request.is_http2 and request.authority:
+        # Two names that differ cannot be one authority; the comma makes it unreadable.
+        return request.authority if named in ("", request.authority) else (
+            f"{request.authority},{named}"
+        )  # fmt: skip
+    return named

@@ -1,0 +1,100 @@
+"""Judges the bytes of one event stream as they come; knows nothing of mitmproxy's layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from mitmproxy import http
+
+from mitmgate.errors import WireError
+from mitmgate.judge.inputs import EventInput
+from mitmgate.mitm.core import Core, Judged, Ruling
+from mitmgate.mitm.streams import HeldEvent
+from mitmgate.wire.body import BodyDecoder
+from mitmgate.wire.http import AnswerHead
+from mitmgate.wire.sse import SseBlock, SseDecoder, drop_block, replace_data
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """What a held event is settled with: its judgement and the block it stands in."""
+
+    judged: Judged
+    block: SseBlock
+
+
+class StreamJudge:
+    """The judge of one stream: clean events go on at once, byte for byte as they came."""
+
+    def __init__(
+        self,
+        core: Core,
+        flow: http.HTTPFlow,
+        *,
+        exchange: str,
+        head: AnswerHead,
+        failed: Callable[[WireError], None],
+    ) -> None:
+        limits = core.judge.limits
+        self.bytes = 0
+        self._core = core
+        self._flow = flow
+        self._exchange = exchange
+        self._head = head
+        self._failed = failed
+        self._number = 0
+        self._dead = False
+        # The decoded stream has no bound of its own; each event has.
+        self._body = BodyDecoder(head.get("content-encoding"), limit=1 << 62)
+        self._decoder = SseDecoder(limits.event)
+
+    def feed(self, chunk: bytes) -> Iterator[bytes | HeldEvent]:
+        """Take in *chunk*; yield the bytes that may go on, and the events that must wait."""
+        if self._dead:
+            return
+        self.bytes += len(chunk)
+        try:
+            blocks = self._decoder.feed(self._body.feed(chunk))
+        except WireError as problem:
+            # Nothing after this can be read: the stream ends here for the client.
+            self._dead = True
+            self._failed(problem)
+            return
+        for block in blocks:
+            yield self._piece(block)
+
+    def settled(self, token: object, ruling: Ruling) -> bytes:
+        """Return what goes on instead of a held event after *ruling*."""
+        if not isinstance(token, Token):
+            raise TypeError("not a token of this stream")
+        return self._apply(token.block, ruling)
+
+    def _piece(self, block: SseBlock) -> bytes | HeldEvent:
+        if block.data is None:
+            return block.raw  # comments, retry and priming events carry no message
+        given = EventInput(
+            exchange=self._exchange,
+            number=self._number,
+            event=block.event,
+            data=block.data,
+            head=self._head,
+        )
+        self._number += 1
+        judged = self._core.judge_now(given)
+        if judged is None:
+            return block.raw
+        if self._core.must_wait(judged):
+            return HeldEvent(self._flow, Token(judged, block))
+        return self._apply(block, self._core.rule_now(judged))
+
+    def _apply(self, block: SseBlock, ruling: Ruling) -> bytes:
+        if ruling.released:
+            return block.raw if ruling.text is None else replace_data(
+                block, ruling.text, keep_id=True
+            )  # fmt: skip
+        instead = self._core.judge.replacement(ruling.outcome, ruling.prepared, ruling.detail)
+        if instead is None:
+            return drop_block(block)
+        # Without an id: an error event with one makes a client reconnect and wait for ever.
+        return replace_data(block, instead, keep_id=False)

@@ -1,0 +1,337 @@
+"""The hooks: turn a flow into our values, ask the core, apply what it says. Nothing else.
+
+Every hook carries the guard, so that a failure denies under stock mitmproxy too.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from mitmproxy import http, tls
+from mitmproxy.connection import Client
+from mitmproxy.proxy.layer import NextLayer
+from mitmproxy.proxy.layers import ClientTLSLayer, HttpLayer, ServerTLSLayer
+from mitmproxy.proxy.mode_specs import TransparentMode
+from mitmproxy.proxy.server_hooks import ServerConnectionHookData
+
+from mitmgate.errors import WireError
+from mitmgate.judge.inputs import ConnectInput, DialInput
+from mitmgate.judge.outcome import Completion, Fate, Subject
+from mitmgate.judge.replies import Reply
+from mitmgate.mitm.convert import (
+    address_of,
+    agent_of,
+    answer_head,
+    answer_input,
+    replace_body,
+    request_input,
+    response_from,
+)
+from mitmgate.mitm.core import Core, Ruling
+from mitmgate.mitm.events import StreamJudge, Token
+from mitmgate.mitm.guard import CloseLayer
+from mitmgate.mitm.streams import HeldEvent, adopt
+
+type Resolver = Callable[[str, int], Awaitable[tuple[str, ...]]]
+
+
+@dataclass(slots=True)
+class Track:
+    """What we know of a flow in flight; kept beside the flow, never on it (it may be dumped)."""
+
+    exchange: str
+    started: float = field(default_factory=time.monotonic)
+    released: bool = False
+    fate: Fate = "answered"
+    stream: StreamJudge | None = None
+
+
+class Gate:
+    """The mitmproxy addon. ``own`` gives the addresses that the proxy itself listens on."""
+
+    name = "mitmgate"
+
+    def __init__(
+        self, core: Core, resolver: Resolver, own: Callable[[], tuple[tuple[str, int], ...]]
+    ) -> None:
+        self._core = core
+        self._resolve = resolver
+        self._own = own
+        self._tracks: dict[str, Track] = {}
+        self._tunnels: dict[str, str] = {}
+        self._dialling: dict[tuple[str, str, int], str] = {}
+        self._refused: dict[str, Ruling] = {}
+        self._names: dict[str, tuple[str, int]] = {}
+
+    # Connections
+
+    def client_disconnected(self, client: Client) -> None:
+        """Close what waits on this connection, and forget it."""
+        self._core.client_left(client.id)
+        self._tunnels.pop(client.id, None)
+        for key in [key for key in self._dialling if key[0] == client.id]:
+            del self._dialling[key]
+
+    def tls_failed_client(self, data: tls.TlsData) -> None:
+        """Show that a client refused our certificate: its traffic was not inspected."""
+        server = data.context.server.address
+        name = data.context.client.sni or (server[0] if server else "")
+        port = server[1] if server else 0
+        self._core.fail(
+            self._core.next_exchange(),
+            "connect",
+            "client_distrusts_ca",
+            "not inspected: the client does not trust the CA; run `mitmgate env` and set what it "
+            "prints where the client starts",
+            subject=Subject(address_of(data.context.client), "egress", name, port,
+                            f"{name}:{port}", "CONNECT"),
+        )  # fmt: skip
+
+    def next_layer(self, nextlayer: NextLayer) -> None:
+        """Make HTTP layers ours; whatever is neither HTTP nor TLS is closed."""
+        chosen = nextlayer.layer
+        if chosen is None:
+            return
+        current: object | None = chosen
+        while current is not None:
+            if not isinstance(current, HttpLayer | ClientTLSLayer | ServerTLSLayer | NextLayer):
+                nextlayer.layer = CloseLayer(nextlayer.context)
+                return
+            current = getattr(current, "child_layer", None)
+        adopt(chosen, self)
+
+    async def http_connect(self, flow: http.HTTPFlow) -> None:
+        """Refuse a tunnel whose target no rule could ever allow."""
+        authority = flow.request.authority or f"{flow.request.host}:{flow.request.port}"
+        exchange = self._core.next_exchange()
+        given = ConnectInput(exchange, agent_of(flow), authority)
+        ruling = await self._core.decide(given, connection=flow.client_conn.id)
+        if ruling is not None and not ruling.released and ruling.reply is not None:
+            flow.response = response_from(ruling.reply)
+        else:
+            self._tunnels[flow.client_conn.id] = authority
+        self._core.end(exchange)
+
+    async def server_connect(self, data: ServerConnectionHookData) -> None:
+        """Resolve once, check every address, dial the checked one."""
+        address = data.server.address
+        if address is None:
+            return
+        host, port = address[0], address[1]
+        exchange = self._dialling.get((data.client.id, host, port), "")
+        static = self._core.judge.policy.resolve(host)
+        addresses = (static,) if static else await self._resolve(host, port)
+        given = DialInput(
+            exchange=exchange or self._core.next_exchange(),
+            agent=address_of(data.client),
+            host=host,
+            port=port,
+            addresses=addresses,
+            static=static is not None,
+            own=self._own(),
+        )
+        ruling = await self._core.decide(given, connection=data.client.id)
+        if ruling is not None and not ruling.released:
+            data.server.error = ruling.outcome.code
+            self._refused[given.exchange] = ruling
+            return
+        data.server.address = (addresses[0], port)
+        self._names[data.server.id] = (host, port)
+
+    def server_connected(self, data: ServerConnectionHookData) -> None:
+        """Give the connection its name back: mitmproxy finds it for reuse by this."""
+        name = self._names.pop(data.server.id, None)
+        if name is not None:
+            data.server.__dict__["address"] = name
+
+    def server_connect_error(self, data: ServerConnectionHookData) -> None:
+        """Forget the name of a connection that never came to be."""
+        self._names.pop(data.server.id, None)
+
+    # Requests
+
+    def requestheaders(self, flow: http.HTTPFlow) -> None:
+        """Begin an exchange; in transparent mode, go by the name the client asked for."""
+        self._track(flow)
+        if isinstance(flow.client_conn.proxy_mode, TransparentMode):
+            name = flow.client_conn.sni or flow.request.host_header or ""
+            host = name.rpartition(":")[0] if name.rpartition(":")[2].isdigit() else name
+            if host:
+                flow.request.data.host = host
+
+    async def request(self, flow: http.HTTPFlow) -> None:
+        """Judge the whole request; what is not released never reaches the server."""
+        track = self._track(flow)
+        if flow.response is not None or flow.error is not None:
+            track.fate = "denied"
+            return
+        given = request_input(
+            flow, exchange=track.exchange, connect=self._tunnels.get(flow.client_conn.id)
+        )
+        ruling = await self._core.decide(given, connection=flow.client_conn.id)
+        if ruling is None or not ruling.released:
+            self._deny(flow, track, ruling)
+            return
+        if ruling.text is not None:
+            replace_body(flow.request, ruling.text)
+        _clean_request(flow, mcp=ruling.outcome.subject.channel == "mcp")
+        track.released = True
+        self._dialling[flow.client_conn.id, flow.request.host, flow.request.port] = track.exchange
+
+    # Answers
+
+    def responseheaders(self, flow: http.HTTPFlow) -> None:
+        """Stream what is a stream of events, judged event by event; the rest is judged whole."""
+        track = self._track(flow)
+        response = flow.response
+        if not track.released or response is None:
+            return  # our own answer
+        response.headers.pop("alt-svc", None)
+        if answer_head(response).media_type != "text/event-stream":
+            return
+        try:
+            track.stream = self._stream_judge(flow, track)
+        except WireError as problem:  # an encoding that nobody here can read
+            self._core.fail(track.exchange, "answer", problem.code, str(problem))
+            track.fate = "denied"
+            flow.kill()
+            return
+        response.headers.pop("content-length", None)
+        response.headers.pop("content-encoding", None)
+        response.stream = True
+
+    async def sse_event(self, held: HeldEvent) -> None:
+        """Wait for a person's answer to one event of a stream."""
+        stream = self._track(held.flow).stream
+        if stream is None or not isinstance(held.token, Token):
+            return
+        connection = held.flow.client_conn.id
+        ruling = await self._core.settle(held.token.judged, connection=connection)
+        held.output = stream.settled(held.token, ruling)
+
+    async def response(self, flow: http.HTTPFlow) -> None:
+        """Judge a whole answer, or note the end of a stream."""
+        track = self._track(flow)
+        if track.released and track.stream is None and flow.response is not None:
+            given = answer_input(flow, exchange=track.exchange)
+            ruling = await self._core.decide(given, connection=flow.client_conn.id)
+            if ruling is None or not ruling.released:
+                self._deny(flow, track, ruling)
+            elif ruling.text is not None:
+                replace_body(flow.response, ruling.text)
+        self._finish(flow, track)
+
+    def error(self, flow: http.HTTPFlow) -> None:
+        """Note that an exchange broke off."""
+        track = self._track(flow)
+        message = flow.error.msg if flow.error is not None else ""
+        if "body_size_limit" in message:
+            self._core.fail(
+                track.exchange, "request", "body_too_large", "the body is larger than the limit"
+            )
+            track.fate = "denied"
+        elif track.fate == "answered":
+            track.fate = "client_left" if "disconnect" in message.lower() else "aborted"
+        self._finish(flow, track)
+
+    def websocket_message(self, flow: http.HTTPFlow) -> None:
+        """Drop WebSocket messages: upgrades are refused, so none should ever come."""
+        if flow.websocket is not None:
+            for message in flow.websocket.messages:
+                message.drop()
+
+    # What the layers ask
+
+    def stream_of(self, flow: http.HTTPFlow) -> StreamJudge | None:
+        """Return the judge of the stream of *flow*, or None when it is no event stream."""
+        track = self._tracks.get(flow.id)
+        return track.stream if track is not None else None
+
+    def stream_failed(self, flow: http.HTTPFlow, error: Exception) -> None:
+        """Record that judging the stream of *flow* failed."""
+        track = self._track(flow)
+        track.fate = "denied"
+        self._core.fail(track.exchange, "event", "internal_error", type(error).__name__)
+
+    def unreachable(self, flow: http.HTTPFlow, error: str) -> http.Response:
+        """Return the answer for a request whose upstream could not be reached."""
+        track = self._track(flow)
+        ruling = self._refused.pop(track.exchange, None)
+        track.fate = "denied" if ruling is not None else "upstream_failed"
+        if ruling is None:
+            certificate = "certificate" in error.lower()
+            code = "upstream_certificate" if certificate else "upstream_failed"
+            reason = f"{flow.request.host} cannot be reached: {error[:200]}"
+            ruling = self._core.fail(track.exchange, "dial", code, reason)
+        track.released = False
+        return response_from(_reply(ruling))
+
+    def _track(self, flow: http.HTTPFlow) -> Track:
+        track = self._tracks.get(flow.id)
+        if track is None:
+            track = self._tracks[flow.id] = Track(self._core.next_exchange())
+        return track
+
+    def _deny(self, flow: http.HTTPFlow, track: Track, ruling: Ruling | None) -> None:
+        if ruling is None:
+            raise RuntimeError("a request or an answer was not ruled on")
+        track.released = False
+        track.fate = "denied"
+        flow.response = response_from(_reply(ruling))
+
+    def _stream_judge(self, flow: http.HTTPFlow, track: Track) -> StreamJudge:
+        if flow.response is None:
+            raise ValueError("the flow has no answer")
+
+        def failed(problem: WireError) -> None:
+            track.fate = "denied"
+            self._core.fail(track.exchange, "event", problem.code, str(problem))
+
+        return StreamJudge(
+            self._core,
+            flow,
+            exchange=track.exchange,
+            head=answer_head(flow.response),
+            failed=failed,
+        )
+
+    def _finish(self, flow: http.HTTPFlow, track: Track) -> None:
+        if self._tracks.pop(flow.id, None) is None:
+            return
+        self._refused.pop(track.exchange, None)
+        response = flow.response
+        sent = track.stream.bytes if track.stream is not None else (
+            len(response.raw_content or b"") if response is not None else 0
+        )  # fmt: skip
+        self._core.complete(
+            Completion(
+                exchange=track.exchange,
+                status=response.status_code if response is not None else None,
+                request_bytes=len(flow.request.raw_content or b""),
+                response_bytes=sent,
+                latency=time.monotonic() - track.started,
+                fate=track.fate,
+            )
+        )
+        self._core.end(track.exchange)
+
+
+def _reply(ruling: Ruling) -> Reply:
+    if ruling.reply is None:
+        raise RuntimeError("a denial without a reply")
+    return ruling.reply
+
+
+def _clean_request(flow: http.HTTPFlow, *, mcp: bool) -> None:
+    """Take out what is between client and proxy, and say how long the body is."""
+    headers = flow.request.headers
+    for name in ("proxy-authorization", "proxy-connection"):
+        headers.pop(name, None)
+    if mcp:
+        headers["accept-encoding"] = "identity"
+    body = flow.request.raw_content or b""
+    if body and "content-length" not in headers and "transfer-encoding" not in headers:
+        # An HTTP/2 body without it reaches an HTTP/1 server without framing: smuggling.
+        headers["content-length"] = str(len(body))

@@ -1,0 +1,79 @@
+"""The mitmproxy options that a gate stands on, and the refusal of every other value.
+
+Measured on mitmproxy 12.2.3 (DESIGN section 4): each of these opens a way around the gate.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from mitmproxy.options import Options
+
+from mitmgate.errors import Problem
+
+REQUIRED: Mapping[str, tuple[Any, str]] = {
+    "connection_strategy": ("lazy", "eager resolves names and dials before any decision"),
+    "http2": (False, "an HTTP/2 POST without content-length smuggles a second request"),
+    "http3": (False, "QUIC is not inspected"),
+    "rawtcp": (False, "raw TCP is forwarded unseen"),
+    "websocket": (False, "WebSocket messages are not judged yet"),
+    "ssl_insecure": (False, "upstream certificates would not be verified"),
+    "validate_inbound_headers": (True, "malformed headers smuggle requests"),
+    "ignore_hosts": ((), "matching hosts bypass every check"),
+    "allow_hosts": ((), "hosts that do not match bypass every check"),
+    "tcp_hosts": ((), "matching hosts are forwarded as raw TCP"),
+    "udp_hosts": ((), "matching hosts are forwarded as raw UDP"),
+    "map_local": ((), "answers would not come from the server that was judged"),
+    "map_remote": ((), "requests would go to another server than the one judged"),
+    "modify_body": ((), "bodies would change after they were judged"),
+    "modify_headers": ((), "headers would change after they were judged"),
+    "keep_host_header": (True, "reverse mode would hide a wrong Host from the server"),
+    "stream_large_bodies": (None, "large bodies would pass unread"),
+    "store_streamed_bodies": (False, "memory would grow with every stream"),
+}
+
+DEFAULTS: Mapping[str, Any] = {
+    **{name: list(value) if value == () else value for name, (value, _) in REQUIRED.items()},
+    "body_size_limit": "32m",
+    "tcp_timeout": 86_400,  # the default of 600 s cuts idle streams
+    "upstream_cert": False,  # would dial upstream to copy a certificate
+    "showhost": False,
+}
+
+
+def unsafe_options(options: Options) -> list[Problem]:
+    """Return a problem for each option of *options* whose value opens a way around the gate."""
+    problems = []
+    for name, (value, danger) in REQUIRED.items():
+        if name in options and not _same(getattr(options, name), value):
+            shown = "empty" if value == () else str(value).lower()
+            problems.append(
+                Problem(danger, key=f"mitmproxy option {name}", hint=f"it has to be {shown}")
+            )
+    if not options.body_size_limit:
+        problems.append(
+            Problem(
+                "bodies would fill the memory",
+                key="mitmproxy option body_size_limit",
+                hint="it has to be set, 32m for example",
+            )
+        )
+    return problems
+
+
+def apply_options(options: Options, settings: Mapping[str, Any], chosen: Sequence[str]) -> None:
+    """Set our defaults and *settings* at once, then the ``NAME=VALUE`` settings of *chosen*.
+
+    Raises what mitmproxy raises (OptionsError) for an unknown name or a bad value.
+    """
+    # At once: with the default confdir mitmproxy would make a CA in the user's home.
+    known = {name: value for name, value in DEFAULTS.items() if name in options}
+    options.update(**{**known, **settings})
+    options.set(*chosen)
+
+
+def _same(actual: object, required: object) -> bool:
+    if isinstance(required, tuple):
+        return not actual
+    return actual == required

@@ -1,0 +1,149 @@
+"""Server-sent events through mitmproxy: judged one by one, held one by one, never buffered.
+
+mitmproxy streams through a synchronous callable, which cannot wait. The subclass of its
+HTTP stream below yields an own blocking hook for an event that must wait, so that only this
+stream pauses; it also answers in the client's own shape when the upstream cannot be reached.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from mitmproxy import http
+from mitmproxy.proxy import commands, events, layer
+from mitmproxy.proxy.context import Context
+from mitmproxy.proxy.layers.http import (
+    GetHttpConnection,
+    HttpLayer,
+    HttpStream,
+    SendHttp,
+)
+from mitmproxy.proxy.layers.http._events import (
+    ErrorCode,
+    HttpEvent,
+    ResponseData,
+    ResponseProtocolError,
+)
+
+
+@dataclass
+class HeldEvent:
+    """An event that waits for a person. ``output`` is what goes on; empty: nothing does."""
+
+    flow: http.HTTPFlow
+    token: object
+    output: bytes = field(default=b"")
+
+
+@dataclass
+class SseEventHook(commands.StartHook):
+    """An event of a stream waits. The stream goes on with ``held.output`` afterwards."""
+
+    name = "sse_event"
+    held: HeldEvent
+
+
+class EventJudge(Protocol):
+    """Judges the bytes of one stream: pieces to pass on, or events that must wait."""
+
+    def feed(self, chunk: bytes) -> Iterator[bytes | HeldEvent]:
+        """Take in *chunk*, yield what may go on."""
+
+
+class StreamKeeper(Protocol):
+    """What the layers need of the gate."""
+
+    def stream_of(self, flow: http.HTTPFlow) -> EventJudge | None:
+        """Return the judge of the stream of *flow*, or None when it is no event stream."""
+
+    def stream_failed(self, flow: http.HTTPFlow, error: Exception) -> None:
+        """Record that judging the stream of *flow* failed."""
+
+    def unreachable(self, flow: http.HTTPFlow, error: str) -> http.Response:
+        """Return the answer for a request whose upstream could not be reached."""
+
+
+class GateHttpStream(HttpStream):
+    """One exchange, its event stream judged."""
+
+    def __init__(self, context: Context, stream_id: int, keeper: StreamKeeper) -> None:
+        super().__init__(context, stream_id)
+        self._keeper = keeper
+
+    def state_stream_response_body(self, event: events.Event) -> layer.CommandGenerator[None]:
+        """Pass on a streamed body; events of an event stream only as they were judged."""
+        judge = self._keeper.stream_of(self.flow)
+        if judge is None or not isinstance(event, ResponseData):
+            yield from super().state_stream_response_body(event)
+            return
+        try:
+            yield from self._judged(judge, event.data)
+        except Exception as error:  # noqa: BLE001 - whatever fails here must not pass
+            self._keeper.stream_failed(self.flow, error)
+            yield self._to_client(
+                ResponseProtocolError(self.stream_id, "stream stopped", ErrorCode.KILL)
+            )
+            self.server_state = self.state_errored
+
+    def make_server_connection(self) -> layer.CommandGenerator[bool]:
+        """Connect upstream, or answer in the client's own shape that this failed."""
+        request = self.flow.request
+        connection, error = yield GetHttpConnection(
+            (request.host, request.port),
+            request.scheme == "https",
+            self.flow.server_conn.via,
+            self.flow.server_conn.transport_protocol,
+        )
+        if not error:
+            self.context.server = self.flow.server_conn = connection
+            return True
+        self.flow.response = self._keeper.unreachable(self.flow, error)
+        self.flow.response.timestamp_start = time.time()
+        yield from self.send_response()
+        return False
+
+    def _judged(self, judge: EventJudge, chunk: bytes) -> layer.CommandGenerator[None]:
+        ready = bytearray()
+        for piece in judge.feed(chunk):
+            if isinstance(piece, bytes):
+                ready += piece
+                continue
+            if ready:
+                yield self._to_client(ResponseData(self.stream_id, bytes(ready)))
+                ready.clear()
+            yield SseEventHook(piece)
+            ready += piece.output
+        if ready:
+            yield self._to_client(ResponseData(self.stream_id, bytes(ready)))
+
+    def _to_client(self, event: HttpEvent) -> SendHttp:
+        return SendHttp(event, self.context.client)
+
+
+class GateHttpLayer(HttpLayer):
+    """An HTTP layer whose streams are ours."""
+
+    keeper: StreamKeeper
+
+    def make_stream(self, stream_id: int) -> layer.CommandGenerator[None]:
+        """Make a stream of ours for *stream_id*."""
+        stream = GateHttpStream(self.context.fork(), stream_id, self.keeper)
+        self.streams[stream_id] = stream
+        yield from self.event_to_child(stream, events.Start())
+
+
+def adopt(top: layer.Layer, keeper: StreamKeeper) -> None:
+    """Make every HTTP layer of the stack under *top* one of ours.
+
+    The class is swapped in place: the layer already stands in its context's list of layers,
+    and mitmproxy finds a stream's parent by its place in that list.
+    """
+    current: layer.Layer | None = top
+    while current is not None:
+        if type(current) is HttpLayer:
+            current.__class__ = GateHttpLayer
+            current.keeper = keeper  # type: ignore[attr-defined]
+        current = getattr(current, "child_layer", None)
