@@ -1,0 +1,1 @@
+"""Owns the event loop: records, holds, the control API, start and end of a proxy."""

@@ -1,0 +1,125 @@
+"""The control API: an ASGI app on a Unix socket in the state folder, models in ``control``.
+
+Without the operator key everything is read-only and no arguments are shown.
+"""
+
+from __future__ import annotations
+
+import hmac
+from collections.abc import AsyncIterator, Callable
+
+from pydantic import BaseModel, ValidationError
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from mitmgate.control.models import (
+    Decided,
+    DecideRequest,
+    PendingList,
+    Snapshot,
+    State,
+    StateEvent,
+)
+from mitmgate.serve.hub import Reader
+from mitmgate.serve.pipeline import Pipeline
+from mitmgate.serve.views import without_arguments
+from mitmgate.serve.waiting import Given
+
+STATE_SECONDS = 1.0
+_BODY_LIMIT = 16 * 1024
+
+
+class ControlApi:
+    """The handlers; ``state`` gives the proxy at a glance, ``key`` is the operator key."""
+
+    def __init__(self, pipeline: Pipeline, state: Callable[[], State], key: str) -> None:
+        self._pipeline = pipeline
+        self._state = state
+        self._key = key.encode()
+
+    def app(self) -> Starlette:
+        """Return the ASGI app."""
+        return Starlette(
+            routes=[
+                Route("/v1/state", self.get_state),
+                Route("/v1/events", self.get_events),
+                Route("/v1/pending", self.get_pending),
+                Route("/v1/pending/{id}", self.decide, methods=["POST"]),
+            ]
+        )
+
+    async def get_state(self, _: Request) -> Response:
+        """Answer with the proxy at a glance."""
+        return _json(self._state())
+
+    async def get_pending(self, request: Request) -> Response:
+        """Answer with everything that waits; arguments for operators only."""
+        entries = tuple(self._pipeline.pending.values())
+        if not self._is_operator(request):
+            entries = tuple(without_arguments(entry) for entry in entries)
+        return _json(PendingList(pending=entries))
+
+    async def get_events(self, request: Request) -> Response:
+        """Stream a snapshot, then what happens, one JSON line each."""
+        return StreamingResponse(
+            self._events(operator=self._is_operator(request)), media_type="application/x-ndjson"
+        )
+
+    async def decide(self, request: Request) -> Response:
+        """Take an operator's answer to a waiting call."""
+        if not self._is_operator(request):
+            return _problem(403, "operator_key_required", "Deciding needs the operator key.")
+        body = await request.body()
+        try:
+            asked = DecideRequest.model_validate_json(body[:_BODY_LIMIT])
+        except ValidationError as error:
+            return _problem(422, "bad_request", "; ".join(e["msg"] for e in error.errors()))
+        key = request.path_params["id"]
+        known = key in self._pipeline.pending
+        reason = asked.reason if asked.decision == "deny" else None
+        given = Given(asked.decision, asked.via, asked.operator, reason)
+        if not self._pipeline.answer(key, given):
+            if known:
+                return _problem(409, "already_left", "That call was answered or gave up already.")
+            return _problem(404, "not_pending", "No call with that id is waiting.")
+        return _json(Decided(id=key, answer=asked.decision))
+
+    def _is_operator(self, request: Request) -> bool:
+        scheme, _, given = request.headers.get("authorization", "").partition(" ")
+        return scheme.lower() == "bearer" and hmac.compare_digest(given.encode(), self._key)
+
+    async def _events(self, *, operator: bool) -> AsyncIterator[bytes]:
+        hub = self._pipeline.hub
+        with hub.attached(operator=operator) as reader:
+            yield _line(self._snapshot(operator=operator))
+            while True:
+                message = await reader.next(timeout=STATE_SECONDS)
+                yield _line(message if message is not None else self._alive(reader))
+
+    def _snapshot(self, *, operator: bool) -> Snapshot:
+        pending = tuple(self._pipeline.pending.values())
+        if not operator:
+            pending = tuple(without_arguments(entry) for entry in pending)
+        rows = tuple(self._pipeline.hub.rows)
+        return Snapshot(state=self._state(), rows=rows, pending=pending, operator=operator)
+
+    def _alive(self, reader: Reader) -> StateEvent:
+        return StateEvent(state=self._state(), dropped=reader.dropped)
+
+
+def _line(message: BaseModel) -> bytes:
+    return message.model_dump_json().encode() + b"\n"
+
+
+def _json(model: BaseModel, status: int = 200) -> Response:
+    return Response(model.model_dump_json(), status, media_type="application/json")
+
+
+def _problem(status: int, code: str, detail: str) -> Response:
+    return JSONResponse(
+        {"type": "about:blank", "status": status, "code": code, "detail": detail},
+        status,
+        media_type="application/problem+json",
+    )

@@ -1,0 +1,213 @@
+"""One proxy from start to end: what to build, in which order to start it, and to stop it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import certifi
+
+from mitmgate import __version__
+from mitmgate.ca.authority import Authority, ensure_ca
+from mitmgate.ca.storage import write_whole
+from mitmgate.control.models import State
+from mitmgate.errors import ConfigError, Problem
+from mitmgate.judge.judge import Judge
+from mitmgate.judge.recording import open_recording
+from mitmgate.mitm.core import Core
+from mitmgate.mitm.gate import Gate, Resolver
+from mitmgate.mitm.master import LeanMaster
+from mitmgate.mitm.resolve import resolve
+from mitmgate.policy.load import Policy
+from mitmgate.record.audit import AuditLog, start_record
+from mitmgate.scan.engine import Scanner
+from mitmgate.scan.packs import installed_packs
+from mitmgate.serve.api import ControlApi
+from mitmgate.serve.control import ControlServer
+from mitmgate.serve.pipeline import Pipeline
+from mitmgate.serve.state import hash_key, locked_state, run_file
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What ``run`` was asked for. ``options`` are mitmproxy's own, as NAME=VALUE."""
+
+    policy: Policy
+    state: Path
+    host: str = "127.0.0.1"
+    port: int = 8080
+    mode: str = "regular"
+    capture: Path | None = None
+    upstream_ca: Path | None = None
+    shadow: bool = False
+    options: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A started proxy. ``operator_key`` decides; it is shown or handed on once, never stored."""
+
+    listen: str
+    authority: Authority
+    control: Path
+    policy: str
+    operator_key: str
+    pipeline: Pipeline
+
+    def ready_line(self, *, with_key: bool) -> str:
+        """Return the one JSON line that says that the proxy is ready."""
+        line: dict[str, object] = {
+            "ready": True,
+            "listen": self.listen,
+            "ca": str(self.authority.cert_path),
+            "control": str(self.control),
+            "policy": self.policy,
+            "pid": os.getpid(),
+        }
+        if with_key:
+            line["operator_key"] = self.operator_key
+        return json.dumps(line)
+
+
+type GateMaker = Callable[[Core, Resolver, Callable[[], tuple[tuple[str, int], ...]]], Gate]
+
+
+@asynccontextmanager
+async def proxy(
+    settings: Settings,
+    *,
+    log: Callable[[str], None],
+    make_gate: GateMaker = Gate,
+    operator_key: str | None = None,
+) -> AsyncIterator[Running]:
+    """Run a proxy for the length of the block; raise ConfigError where it cannot start."""
+    async with AsyncExitStack() as stack:
+        folder = stack.enter_context(locked_state(settings.state))
+        authority = ensure_ca(folder / "ca")
+        audit = open_audit(folder)
+        stack.callback(audit.close)
+        pipeline = _pipeline(settings, audit, stack, log)
+        master = LeanMaster()
+        gate = make_gate(pipeline, resolve, lambda: master.listen_addresses)
+        master.configure(gate, _options(settings, authority), settings.options)
+        await master.start()
+        stack.push_async_callback(master.stop)
+        stack.callback(pipeline.close)
+        listen = _address(master.listen_addresses)
+        key = operator_key or secrets.token_urlsafe(24)
+        socket = folder / "control.sock"
+        api = ControlApi(pipeline, lambda: glance(pipeline, listen), key)
+        control = ControlServer(api.app(), socket)
+        await control.start()
+        stack.push_async_callback(control.stop)
+        audit.append(start_of(pipeline.judge, listen, time.time()))
+        stack.enter_context(run_file(folder, {"listen": listen, "pid": os.getpid()}))
+        yield Running(listen, authority, socket, pipeline.judge.policy.hash, key, pipeline)
+        pipeline.waiting.close()
+        await asyncio.sleep(0.05)  # the denials of what was held reach their clients
+
+
+def _pipeline(
+    settings: Settings, audit: AuditLog, stack: AsyncExitStack, log: Callable[[str], None]
+) -> Pipeline:
+    """Build the judge and what it writes to; the capture ends with *stack*."""
+    scanner = Scanner(installed_packs(), hash_key=hash_key(settings.state))
+    judge = Judge(settings.policy, scanner, shadow=settings.shadow)
+    if settings.capture is None:
+        return Pipeline(judge, audit, log=log)
+    capture = open_recording(
+        settings.capture,
+        scanner=scanner,
+        policy=judge.policy.hash,
+        mode=judge.mode,
+        clock=time.time,
+    )
+    stack.callback(capture.close)
+    return Pipeline(judge, audit, capture=capture, log=log)
+
+
+def _options(settings: Settings, authority: Authority) -> dict[str, object]:
+    return {
+        "listen_host": settings.host,
+        "listen_port": settings.port,
+        "mode": [settings.mode],
+        "confdir": str(authority.folder),
+        "ssl_verify_upstream_trusted_ca": str(upstream_roots(settings.upstream_ca, settings.state)),
+    }
+
+
+def start_of(judge: Judge, listen: str, now: float) -> dict[str, Any]:
+    """Return the audit record of a start at *now*, in seconds since the epoch."""
+    return start_record(
+        time=now,
+        tool=f"mitmgate {__version__}",
+        policy=judge.policy.hash,
+        mode=judge.mode,
+        listen=listen,
+    )
+
+
+def open_audit(folder: Path) -> AuditLog:
+    """Open the audit file in the state folder."""
+    where = folder / "audit"
+    where.mkdir(mode=0o700, exist_ok=True)
+    return AuditLog(where / "audit.jsonl", time=time.time())
+
+
+def upstream_roots(extra: Path | None, folder: Path) -> Path:
+    """Return the file of roots that upstream certificates are checked against."""
+    public = Path(certifi.where())
+    if extra is None:
+        return public
+    try:
+        more = extra.read_bytes()
+    except OSError as error:
+        raise ConfigError(
+            Problem(
+                f"cannot be read: {error.strerror}",
+                file=str(extra),
+                key="--upstream-ca",
+                hint="give a PEM file of certificates",
+            )
+        ) from error
+    if b"-----BEGIN CERTIFICATE-----" not in more:
+        raise ConfigError(
+            Problem(
+                "holds no PEM certificate",
+                file=str(extra),
+                key="--upstream-ca",
+                hint="give a PEM file of certificates",
+            )
+        )
+    roots = folder / "upstream-roots.pem"
+    write_whole(roots, public.read_bytes() + b"\n" + more, mode=0o600)
+    return roots
+
+
+def _address(addresses: tuple[tuple[str, int], ...]) -> str:
+    host, port = addresses[0]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def glance(pipeline: Pipeline, listen: str) -> State:
+    """Return the proxy of *pipeline* at a glance."""
+    return State(
+        version=__version__,
+        listen=listen,
+        mode=pipeline.judge.mode,
+        policy=pipeline.judge.policy.hash,
+        pending=len(pipeline.pending),
+        operators=pipeline.hub.operators,
+        decisions=pipeline.decisions,
+        denied=pipeline.denied,
+        healthy=pipeline.trouble is None,
+        trouble=pipeline.trouble,
+    )

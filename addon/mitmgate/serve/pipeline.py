@@ -1,0 +1,304 @@
+"""From an input to what is done about it: judge, record, show, hold, and only then release.
+
+No byte is released before its decision stands in the audit file; when that cannot be written,
+nothing is released at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+from mitmgate.control.models import (
+    Completed,
+    CompletedEvent,
+    HeldEvent,
+    Pending,
+    Resolved,
+    ResolvedEvent,
+    RowEvent,
+)
+from mitmgate.hold.queue import QueueFullError
+from mitmgate.judge.inputs import AnswerInput, EndInput, Input, RequestInput
+from mitmgate.judge.judge import Judge, Prepared
+from mitmgate.judge.outcome import Completion, Kind, Outcome, Resolution, Subject
+from mitmgate.judge.records import completion_record, outcome_record, resolution_record
+from mitmgate.mitm.core import Judged, Ruling
+from mitmgate.policy.verdict import Verdict
+from mitmgate.serve.hub import Hub
+from mitmgate.serve.views import log_line, pending_of, row_of, without_arguments
+from mitmgate.serve.waiting import Given, Waiting
+
+INLINE_BYTES = 32 * 1024  # above this a hop to a thread (93 us) costs less than the wait
+
+
+class Recorder(Protocol):
+    """Writes one record durably before it returns, or raises OSError."""
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Write *record*."""
+
+
+class Capturer(Protocol):
+    """Takes what was judged for the capture without waiting; False when it will not be written."""
+
+    def input(self, given: Input) -> bool:
+        """Take an input, in the order in which inputs are concluded."""
+
+    def outcome(self, outcome: Outcome) -> bool:
+        """Take what was concluded on the last input of its exchange."""
+
+    def resolution(self, outcome: Outcome, resolution: Resolution) -> bool:
+        """Take a person's answer to *outcome*."""
+
+
+class Pipeline:
+    """Runs every input of a proxy through the one judge; belongs to one event loop."""
+
+    def __init__(
+        self,
+        judge: Judge,
+        audit: Recorder,
+        *,
+        capture: Capturer | None = None,
+        log: Callable[[str], None] | None = None,
+    ) -> None:
+        self.judge = judge
+        self.hub = Hub()
+        self.waiting = Waiting(time.monotonic)
+        self.pending: dict[str, Pending] = {}
+        self.decisions = 0
+        self.denied = 0
+        self.trouble: str | None = None
+        self._audit = audit
+        self._run = secrets.token_hex(3)
+        self._exchanges = 0
+        self._capture = capture
+        self._log = log
+        self._threads = ThreadPoolExecutor(2, thread_name_prefix="mitmgate-prepare")
+
+    async def decide(self, given: Input, *, connection: str) -> Ruling | None:
+        """Judge *given* and wait for a person where it takes one; None: it simply passes."""
+        while True:
+            judged = self._conclude(given, await self._prepare(given))
+            if judged is None:
+                return None
+            ruling = await self.settle(judged, connection=connection)
+            if ruling.released and judged.outcome.question and judged.outcome.enforced:
+                continue  # the question was about the server; now the call itself is judged
+            return ruling
+
+    async def _prepare(self, given: Input) -> Prepared:
+        plan = self.judge.plan(given)
+        if _size(given) <= INLINE_BYTES:
+            return plan()
+        return await asyncio.get_running_loop().run_in_executor(self._threads, plan)
+
+    def judge_now(self, given: Input) -> Judged | None:
+        """Judge *given* without waiting for anything: for stream events."""
+        return self._conclude(given, self.judge.plan(given)())
+
+    async def settle(self, judged: Judged, *, connection: str) -> Ruling:
+        """Turn a judged input into a ruling, waiting for a person where it takes one."""
+        outcome = judged.outcome
+        if outcome.effective is Verdict.ASK:
+            resolution = await self._ask(judged, connection)
+            self.judge.apply_resolution(outcome, resolution.answer)
+            if resolution.answer == "allow":
+                return self._released(judged)
+            return self._stopped(judged, _detail(outcome, resolution))
+        return self.rule_now(judged)
+
+    def must_wait(self, judged: Judged) -> bool:
+        """Tell whether *judged* waits for a person."""
+        return judged.outcome.effective is Verdict.ASK
+
+    def rule_now(self, judged: Judged) -> Ruling:
+        """Return the ruling of a judged input that needs nobody; an ask is stopped."""
+        outcome = judged.outcome
+        if outcome.effective is Verdict.ALLOW:
+            return self._released(judged)
+        return self._stopped(judged, _withheld(outcome) + outcome.agent_reason)
+
+    def fail(
+        self, exchange: str, kind: Kind, code: str, reason: str, *, subject: Subject | None = None
+    ) -> Ruling:
+        """Record a denial that no input led to (an unreachable upstream, a crash of ours)."""
+        outcome = self.judge.failure(exchange, kind, code, reason, subject=subject)
+        self._record(outcome)
+        self._show(outcome)
+        return self._stopped(Judged(outcome, EndInput(exchange)), outcome.agent_reason)
+
+    def end(self, exchange: str) -> None:
+        """Forget *exchange*; nothing of it comes any more."""
+        self._conclude(EndInput(exchange), EndInput(exchange))
+
+    def complete(self, completion: Completion) -> None:
+        """Record how an exchange ended."""
+        try:
+            self._audit.append(completion_record(completion, time=time.time()))
+        except OSError as error:
+            self._failed("the audit file", error)
+        self.hub.publish(CompletedEvent(completed=Completed(
+            exchange=completion.exchange, status=completion.status,
+            request_bytes=completion.request_bytes, response_bytes=completion.response_bytes,
+            latency=completion.latency, fate=completion.fate)))  # fmt: skip
+
+    def client_left(self, connection: str) -> None:
+        """Close everything that waits on *connection*: nobody is there to get the answer."""
+        self.waiting.client_left(connection)
+
+    def next_exchange(self) -> str:
+        """Return a new exchange id: short enough to type, unique in the audit file."""
+        self._exchanges += 1
+        return f"{self._run}-{self._exchanges:x}"
+
+    def answer(self, key: str, given: Given) -> bool:
+        """Take an operator's answer to a held call; False when it already left."""
+        return self.waiting.answer(key, given)
+
+    def close(self) -> None:
+        """Deny what waits and stop the threads."""
+        self.waiting.close()
+        self._threads.shutdown(wait=True)
+
+    def _conclude(self, given: Input, prepared: Prepared) -> Judged | None:
+        now = time.time()
+        outcome = self.judge.conclude(prepared, now=now)
+        kept = self._capture is None or self._capture.input(given)
+        if outcome is None:
+            return None
+        if self._capture is not None:
+            kept = self._capture.outcome(outcome) and kept
+        if _is_plain(outcome) and kept and self.trouble is None:
+            return Judged(outcome, prepared)  # its exchange's completion tells of it
+        recorded = self._record(outcome)
+        if outcome.effective is not Verdict.DENY and not (kept and recorded):
+            code = "record_failed" if not recorded else "capture_full"
+            outcome = self.judge.failure(
+                outcome.exchange, outcome.kind, code, "the decision could not be recorded"
+            )
+            self._record(outcome)
+        self._show(outcome)
+        return Judged(outcome, prepared)
+
+    def _record(self, outcome: Outcome) -> bool:
+        try:
+            self._audit.append(
+                outcome_record(outcome, time=time.time(), scanner=self.judge.scanner)
+            )
+        except OSError as error:
+            self._failed("the audit file", error)
+            return False
+        self.trouble = None
+        return True
+
+    def _show(self, outcome: Outcome) -> None:
+        self.decisions += 1
+        self.denied += outcome.verdict is Verdict.DENY
+        row = row_of(outcome, time=time.time())
+        self.hub.rows.append(row)
+        self.hub.publish(RowEvent(row=row))
+        if self._log is not None:
+            self._log(log_line(outcome))
+
+    async def _ask(self, judged: Judged, connection: str) -> Resolution:
+        outcome = judged.outcome
+        hold = self.judge.policy
+        started = time.monotonic()
+        if self.hub.operators == 0 and hold.unattended == "deny":
+            given = Given("deny", "unattended")
+        else:
+            given = await self._wait(judged, connection, hold.hold_wait)
+        resolution = Resolution(outcome.id, given.answer, given.via, given.operator,
+                                given.reason, time.monotonic() - started)  # fmt: skip
+        return self._resolved(outcome, resolution)
+
+    async def _wait(self, judged: Judged, connection: str, wait: float) -> Given:
+        outcome = judged.outcome
+        now = time.time()
+        entry = pending_of(outcome, judged.prepared, since=now, deadline=now + wait)
+        self.pending[outcome.id] = entry
+        public = HeldEvent(pending=without_arguments(entry))
+        self.hub.publish(public, private=HeldEvent(pending=entry))
+        try:
+            return await self.waiting.wait(
+                outcome.id, agent=outcome.subject.agent, question=outcome.question,
+                connection=connection, wait=wait)  # fmt: skip
+        except QueueFullError:
+            return Given("deny", "queue_full")
+        finally:
+            self.pending.pop(outcome.id, None)
+
+    def _resolved(self, outcome: Outcome, resolution: Resolution) -> Resolution:
+        try:
+            self._audit.append(
+                resolution_record(resolution, time=time.time(), scanner=self.judge.scanner)
+            )
+        except OSError as error:
+            self._failed("the audit file", error)
+            resolution = Resolution(outcome.id, "deny", "shutdown", None,
+                                    "the answer could not be recorded", 0.0)  # fmt: skip
+        if self._capture is not None and not self._capture.resolution(outcome, resolution):
+            resolution = Resolution(outcome.id, "deny", "shutdown", None,
+                                    "the answer could not be captured", 0.0)  # fmt: skip
+        self.hub.publish(ResolvedEvent(resolved=Resolved(
+            id=outcome.id, answer=resolution.answer, via=resolution.via,
+            operator=resolution.operator, reason=resolution.reason,
+            waited=resolution.waited)))  # fmt: skip
+        if self._log is not None:
+            who = f" by {resolution.operator}" if resolution.operator else ""
+            self._log(f"{resolution.answer:<8} {outcome.id} answered: {resolution.via}{who}")
+        return resolution
+
+    def _released(self, judged: Judged) -> Ruling:
+        text = self.judge.edited(judged.outcome, judged.prepared)
+        return Ruling(judged.outcome, judged.prepared, released=True, text=text)
+
+    def _stopped(self, judged: Judged, detail: str) -> Ruling:
+        reply = self.judge.reply(judged.outcome, detail)
+        return Ruling(judged.outcome, judged.prepared, False, detail, reply)
+
+    def _failed(self, what: str, error: OSError) -> None:
+        self.trouble = f"{what} cannot be written ({error.strerror}); everything is denied"
+        if self._log is not None:
+            self._log(f"trouble  {self.trouble}")
+
+
+def _size(given: Input) -> int:
+    return len(given.body) if isinstance(given, RequestInput | AnswerInput) else 0
+
+
+def _is_plain(outcome: Outcome) -> bool:
+    """Tell whether *outcome* passes an answer in which nothing was found or changed."""
+    return outcome.kind in ("answer", "event") and outcome.code == "answer" and not (
+        outcome.findings or outcome.edits
+    )  # fmt: skip
+
+
+def _withheld(outcome: Outcome) -> str:
+    if outcome.kind in ("answer", "event") and outcome.subject.method == "tools/call":
+        return "The tool has run; its result was withheld. Do not call it again for this. "
+    return ""
+
+
+_WHY = {
+    "timeout": "Nobody approved this in time. Ask the operator before you try again.",
+    "unattended": "This needs a person's approval and no operator is watching. "
+    "Ask the operator before you try again.",
+    "queue_full": "Too many calls wait for approval. Try again later.",
+    "client_left": "The client left.",
+    "shutdown": "The proxy is shutting down.",
+}
+
+
+def _detail(outcome: Outcome, resolution: Resolution) -> str:
+    """Return the sentence for a call that waited and was not approved."""
+    if resolution.via in _WHY:
+        return f"{_withheld(outcome)}{_WHY[resolution.via]} (approval {outcome.id})"
+    said = f": {resolution.reason}" if resolution.reason else "."
+    return f"{_withheld(outcome)}The operator denied this{said}"

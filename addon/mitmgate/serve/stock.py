@@ -1,0 +1,78 @@
+"""The script for stock mitmproxy: ``mitmdump -s "$(python -m mitmgate.serve.stock)"``.
+
+Run as a module it prints its own path. Prefer ``mitmgate run``: it is faster, and closes what
+stock leaves open.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sys
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+from mitmgate.judge.judge import Judge
+from mitmgate.mitm.resolve import resolve
+from mitmgate.mitm.stock import StockAddon
+from mitmgate.policy.load import load_policy_file, starter_policy
+from mitmgate.scan.engine import Scanner
+from mitmgate.scan.packs import installed_packs
+from mitmgate.serve.api import ControlApi
+from mitmgate.serve.control import ControlServer
+from mitmgate.serve.launch import glance, open_audit, start_of
+from mitmgate.serve.pipeline import Pipeline
+from mitmgate.serve.state import default_state_dir, hash_key, locked_state
+
+
+class StockService:
+    """The pipeline and its control socket, for a proxy that somebody else runs."""
+
+    def __init__(self, policy: str, state: str) -> None:
+        self._stack = ExitStack()
+        try:
+            self._folder = self._stack.enter_context(
+                locked_state(Path(state).absolute() if state else default_state_dir(os.environ))
+            )
+            scanner = Scanner(installed_packs(), hash_key=hash_key(self._folder))
+            rules = load_policy_file(Path(policy)) if policy else starter_policy()
+            self._audit = open_audit(self._folder)
+            self._stack.callback(self._audit.close)
+        except BaseException:
+            self._stack.close()
+            raise
+        self._core = Pipeline(Judge(rules, scanner), self._audit, log=_log)
+        self._control: ControlServer | None = None
+
+    @property
+    def core(self) -> Pipeline:
+        """Judges, records, holds."""
+        return self._core
+
+    async def start(self, listen: str) -> None:
+        """Open the control socket, and show the operator key once."""
+        core = self.core
+        key = secrets.token_urlsafe(24)
+        api = ControlApi(core, lambda: glance(core, listen), key)
+        self._control = ControlServer(api.app(), self._folder / "control.sock")
+        await self._control.start()
+        self._audit.append(start_of(core.judge, listen, time.time()))
+        print(f"mitmgate: operator key {key}", file=sys.stderr)
+
+    async def stop(self) -> None:
+        """Deny what waits, and close everything."""
+        self.core.close()
+        if self._control is not None:
+            await self._control.stop()
+        self._stack.close()
+
+
+def _log(line: str) -> None:
+    print(line, file=sys.stderr)
+
+
+if __name__ == "__main__":
+    print(Path(__file__).absolute())
+else:
+    addons = [StockAddon(StockService, resolve)]
