@@ -1,0 +1,120 @@
+"""Events folded into what the console knows."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.tui.conftest import make_pending, make_row
+
+from mitmgate.control.models import (
+    Completed,
+    CompletedEvent,
+    Event,
+    HeldEvent,
+    Resolved,
+    ResolvedEvent,
+    RowEvent,
+    Snapshot,
+    State,
+)
+from mitmgate_tui.board import MAX_ARGUMENTS, Board
+from mitmgate_tui.signs import APPROVED, DENIED, HELD, sign_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+STATE = State(
+    version="0", listen="-", mode="enforce", policy="-", pending=0, operators=0, decisions=0,
+    denied=0, healthy=True,
+)  # fmt: skip
+
+
+def board_of(*events: Event, max_rows: int = 100) -> Board:
+    board = Board(max_rows=max_rows)
+    for event in events:
+        board.apply(event)
+    return board
+
+
+def resolved(entry: str, answer: str = "allow") -> ResolvedEvent:
+    return ResolvedEvent(
+        resolved=Resolved.model_validate(
+            {"id": entry, "answer": answer, "via": "api", "operator": None, "reason": None,
+             "waited": 1.0}
+        )
+    )  # fmt: skip
+
+
+def rows(names: Iterable[str]) -> list[Event]:
+    return [RowEvent(row=make_row(name)) for name in names]
+
+
+def test_a_held_call_is_one_row_whether_its_row_came_first_or_not() -> None:
+    call = make_pending("pay")
+    row, held = RowEvent(row=call.row), HeldEvent(pending=call)
+    for events in ((row, held), (held, row), (held,)):
+        board = board_of(*events)
+        assert list(board.entries) == ["pay.0"]
+        assert sign_of(board.entries["pay.0"]) == HELD
+        assert board.waiting["pay.0"].waits
+
+
+def test_an_answer_ends_the_wait_and_changes_the_sign() -> None:
+    held = HeldEvent(pending=make_pending("pay"))
+    assert sign_of(board_of(held, resolved("pay.0")).entries["pay.0"]) == APPROVED
+    board = board_of(held, resolved("pay.0", "deny"))
+    assert sign_of(board.entries["pay.0"]) == DENIED
+    assert not board.waiting
+
+
+def test_a_row_denied_because_nobody_was_there_says_so() -> None:
+    row = make_row("pay", verdict="ask")
+    board = board_of(RowEvent(row=row), resolved("pay.0", "deny"))
+    assert sign_of(board.entries["pay.0"]) == DENIED
+
+
+def test_events_about_the_unknown_change_nothing() -> None:
+    done = CompletedEvent(
+        completed=Completed(
+            exchange="no", status=200, request_bytes=0, response_bytes=0, latency=1, fate="answered"
+        )
+    )
+    board = board_of(resolved("no.0"), done)
+    assert not board.entries
+
+
+def test_old_rows_fall_out_and_leave_nothing_behind() -> None:
+    board = board_of(*rows(f"n{number}" for number in range(500)), max_rows=10)
+    assert list(board.entries) == [f"n{number}.0" for number in range(490, 500)]
+    assert len(board._exchanges) == 10
+
+
+def test_a_call_that_waits_outlives_its_row() -> None:
+    held = HeldEvent(pending=make_pending("pay"))
+    board = board_of(held, *rows(f"n{number}" for number in range(50)), max_rows=10)
+    assert "pay.0" not in board.entries
+    assert board.find("pay.0") is board.waiting["pay.0"]
+
+
+def test_arguments_of_answered_calls_are_let_go() -> None:
+    board = Board()
+    for number in range(MAX_ARGUMENTS + 5):
+        board.apply(HeldEvent(pending=make_pending(f"n{number}", arguments="x")))
+        board.apply(resolved(f"n{number}.0"))
+    kept = [entry for entry in board.entries.values() if entry.pending is not None]
+    assert len(kept) == MAX_ARGUMENTS
+
+
+def test_a_snapshot_starts_afresh() -> None:
+    board = board_of(*rows(["old"]), HeldEvent(pending=make_pending("gone")))
+    board.lose("restart")
+    board.apply(Snapshot(state=STATE, rows=(make_row("new"),), pending=(), operator=True))
+    assert list(board.entries) == ["new.0"]
+    assert not board.waiting
+    assert board.gone is None
+
+
+def test_what_waited_behind_a_lost_stream_cannot_be_answered() -> None:
+    board = board_of(HeldEvent(pending=make_pending("pay")))
+    board.lose("broken")
+    assert board.waiting_entry("pay.0") is None

@@ -1,0 +1,267 @@
+"""The keys that decide, and everything that must not."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from textual import events
+from textual.widgets import Input
+
+from mitmgate_tui.screens.detail import DetailScreen
+from mitmgate_tui.screens.reason import ReasonScreen
+
+if TYPE_CHECKING:
+    from tests.tui.conftest import Desk, OpenDesk
+
+from tests.tui.conftest import make_pending, make_row
+
+
+async def held(desk: Desk, *names: str) -> None:
+    desk.proxy.hold(*(make_pending(name) for name in names))
+    await desk.until(lambda: len(desk.app.board.waiting) == len(names))
+    await desk.pilot.pause()
+
+
+def answers(desk: Desk) -> list[tuple[str, str, str | None]]:
+    return [(entry, body.decision, body.reason) for entry, body in desk.proxy.decided]
+
+
+@pytest.mark.parametrize(("key", "answer"), [("a", "allow"), ("d", "deny")])
+async def test_one_key_decides_the_call_under_the_cursor(desk: Desk, key: str, answer: str) -> None:
+    await held(desk, "first", "second")
+    await desk.arm()
+    await desk.press(key)
+    await desk.until(lambda: desk.proxy.decided)
+    await desk.until(lambda: len(desk.app.board.waiting) == 1)
+    assert answers(desk) == [("first.0", answer, None)]
+    assert desk.proxy.decided[0][1].via == "console"
+    assert desk.proxy.decided[0][1].operator == "test"
+
+
+async def test_the_second_row_is_decided_when_it_is_selected(desk: Desk) -> None:
+    await held(desk, "first", "second")
+    await desk.press("j")
+    await desk.arm()
+    await desk.press("a")
+    await desk.until(lambda: desk.proxy.decided)
+    assert answers(desk) == [("second.0", "allow", None)]
+
+
+async def test_a_reason_goes_to_the_agent(desk: Desk) -> None:
+    await held(desk, "pay")
+    await desk.arm()
+    await desk.press("r")
+    await desk.until(lambda: isinstance(desk.app.screen, ReasonScreen))
+    await desk.press(*"too much", "enter")
+    await desk.until(lambda: desk.proxy.decided)
+    assert answers(desk) == [("pay.0", "deny", "too much")]
+
+
+@pytest.mark.parametrize("keys", [["escape"], ["n", "o", "escape"], ["enter", "escape"]])
+async def test_a_reason_that_was_not_sent_decides_nothing(desk: Desk, keys: list[str]) -> None:
+    await held(desk, "pay")
+    await desk.arm()
+    await desk.press("r")
+    await desk.until(lambda: isinstance(desk.app.screen, ReasonScreen))
+    await desk.press(*keys)
+    await desk.until(lambda: not isinstance(desk.app.screen, ReasonScreen))
+    await settled(desk)
+    assert answers(desk) == []
+
+
+async def test_a_pasted_line_break_does_not_send_the_reason(desk: Desk) -> None:
+    await held(desk, "pay")
+    await desk.arm()
+    await desk.press("r")
+    await desk.until(lambda: isinstance(desk.app.screen, ReasonScreen))
+    desk.app.post_message(events.Paste("copied\ntext\n"))
+    await desk.until(lambda: desk.app.screen.query_one(Input).value == "copied")
+    await settled(desk)
+    assert answers(desk) == []
+
+
+@pytest.mark.parametrize("size", [(140, 45), (80, 24)], ids=["wide", "narrow"])
+@pytest.mark.parametrize("keys", [["enter"], ["space"], ["enter", "enter", "space", "escape"]])
+async def test_enter_space_and_escape_never_decide(
+    open_desk: OpenDesk, size: tuple[int, int], keys: list[str]
+) -> None:
+    async with open_desk(size=size) as desk:
+        await held(desk, "pay")
+        for key in keys:
+            await desk.arm()
+            await desk.press(key)
+        await settled(desk)
+        assert answers(desk) == []
+
+
+async def test_a_click_selects_and_never_decides(desk: Desk) -> None:
+    await held(desk, "first", "second")
+    await desk.arm()
+    await desk.pilot.click("#waiting", offset=(5, 2))
+    await desk.until(lambda: desk.app.view and desk.app.view.target == "second.0")
+    await settled(desk)
+    assert answers(desk) == []
+
+
+async def test_a_key_before_the_row_has_stood_still_does_nothing(desk: Desk) -> None:
+    await held(desk, "pay")
+    desk.clock.advance(0.2)
+    await desk.press("a", "d", "r")
+    await settled(desk)
+    assert answers(desk) == []
+
+
+async def test_moving_the_cursor_disarms(desk: Desk) -> None:
+    await held(desk, "first", "second")
+    await desk.arm()
+    await desk.press("j", "a")
+    await settled(desk)
+    assert answers(desk) == []
+
+
+async def test_changing_the_pane_disarms(desk: Desk) -> None:
+    await held(desk, "pay")
+    await desk.arm()
+    await desk.press("tab", "a")
+    await settled(desk)
+    assert answers(desk) == []
+
+
+async def test_coming_back_to_the_window_disarms(desk: Desk) -> None:
+    await held(desk, "pay")
+    await desk.arm()
+    desk.app.post_message(events.AppFocus())
+    await desk.press("a")
+    await settled(desk)
+    assert answers(desk) == []
+
+
+async def test_a_row_that_slips_under_the_cursor_is_not_decided(desk: Desk) -> None:
+    await held(desk, "first", "second")
+    await desk.arm()
+    desk.proxy.resolve("first.0", "deny")
+    await desk.until(lambda: len(desk.app.board.waiting) == 1)
+    desk.app.action_decide("allow")
+    await settled(desk)
+    assert answers(desk) == []
+
+
+async def test_a_call_that_leaves_at_the_key_press_does_not_pass_it_on(desk: Desk) -> None:
+    await held(desk, "first", "second")
+    await desk.arm()
+    desk.app.action_decide("allow")
+    desk.app.board.waiting.pop("first.0")
+    await desk.until(lambda: any("Too late" in note for note in desk.notices()))
+    await settled(desk)
+    assert answers(desk) == []
+
+
+async def test_a_key_held_down_decides_once(desk: Desk) -> None:
+    await held(desk, "first", "second", "third")
+    await desk.arm()
+    await desk.press("a")
+    await desk.until(lambda: len(desk.app.board.waiting) == 2)
+    desk.clock.advance(0.66)
+    for _ in range(40):
+        await desk.press("a")
+        desk.clock.advance(0.035)
+    await settled(desk)
+    assert answers(desk) == [("first.0", "allow", None)]
+
+
+async def test_two_calls_take_two_looks(desk: Desk) -> None:
+    await held(desk, "first", "second")
+    for _ in range(2):
+        await desk.arm()
+        await desk.press("a")
+        await desk.until(lambda: desk.app.board.version and not desk.app._asked)
+        await settled(desk)
+    assert [entry for entry, _, _ in answers(desk)] == ["first.0", "second.0"]
+
+
+@pytest.mark.parametrize("text", ["aa", "d\n", "approve", "rm -rf /\n"])
+async def test_text_pasted_as_keys_decides_nothing(desk: Desk, text: str) -> None:
+    await held(desk, "pay")
+    await desk.arm()
+    for char in text:
+        key = {"\n": "enter", " ": "space", "/": "slash", "-": "minus"}.get(char, char)
+        desk.app.post_message(events.Key(key, char))
+    await settled(desk)
+    assert answers(desk) == []
+    assert not isinstance(desk.app.screen, ReasonScreen)
+
+
+async def test_bracketed_paste_decides_nothing_and_disarms(desk: Desk) -> None:
+    await held(desk, "pay")
+    await desk.arm()
+    desk.app.post_message(events.Paste("aaa"))
+    await desk.press("a")
+    await settled(desk)
+    assert answers(desk) == []
+
+
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [(409, "Too late"), (404, "Too late"), (403, "did not accept"), (500, "refused the answer")],
+)
+async def test_an_answer_that_was_not_taken_is_told(desk: Desk, status: int, says: str) -> None:
+    desk.proxy.answer_status = status
+    await held(desk, "pay")
+    await desk.arm()
+    await desk.press("a")
+    await desk.until(lambda: any(says in note for note in desk.notices()))
+    await desk.shows(says)
+    assert answers(desk) == []
+
+
+async def test_a_row_that_does_not_wait_cannot_be_decided(desk: Desk) -> None:
+    desk.proxy.row(make_row("get_issue"))
+    await desk.shows("get_issue")
+    await desk.press("k")
+    await desk.arm()
+    await desk.press("a")
+    await desk.until(lambda: any("does not wait" in note for note in desk.notices()))
+    assert answers(desk) == []
+
+
+@pytest.mark.parametrize("key", [None, "not-the-key"], ids=["no key", "a wrong key"])
+async def test_without_the_key_the_console_only_watches(
+    open_desk: OpenDesk, key: str | None
+) -> None:
+    async with open_desk(key=key) as desk:
+        desk.proxy.hold(make_pending("pay"))
+        await desk.shows("shown only with the operator key")
+        await desk.shows("◇ read-only")
+        await desk.arm()
+        await desk.press("a", "d", "r")
+        await desk.until(lambda: any("Read-only" in note for note in desk.notices()))
+        assert answers(desk) == []
+
+
+async def test_the_detail_screen_decides_about_its_own_row(open_desk: OpenDesk) -> None:
+    async with open_desk(size=(80, 24)) as desk:
+        await held(desk, "first", "second")
+        await desk.press("enter")
+        await desk.until(lambda: isinstance(desk.app.screen, DetailScreen))
+        desk.proxy.resolve("first.0", "deny")
+        await desk.shows("✗ denied")
+        await desk.arm()
+        await desk.press("a")
+        await settled(desk)
+        assert answers(desk) == []
+        await desk.press("escape")
+        await desk.arm()
+        await desk.press("a")
+        await desk.until(lambda: desk.proxy.decided)
+        assert answers(desk) == [("second.0", "allow", None)]
+
+
+async def settled(desk: Desk) -> None:
+    """Wait until a decision that is on its way would have arrived."""
+    await desk.pilot.pause()
+    await desk.until(lambda: desk.app._intent is None and not desk.app._asked)
+    beats = desk.app.board.version
+    desk.proxy.beat()
+    await desk.until(lambda: desk.app.board.version > beats)
+    await desk.pilot.pause()

@@ -1,0 +1,175 @@
+"""The control socket's client: the event stream with its reconnects, and the answers."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import httpx
+from pydantic import TypeAdapter, ValidationError
+
+from mitmgate.control.models import DecideRequest, Event
+from mitmgate_tui.messages import Answer
+from mitmgate_tui.text import clean
+
+# A state line comes every second; this long without one means that the proxy is gone.
+SILENCE = 5.0
+BACKOFF = (0.25, 0.5, 1.0, 2.0)
+MAX_LINE = 64 * 1024 * 1024
+
+_EVENT: TypeAdapter[Event] = TypeAdapter(Event)
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """The stream broke; the client tries again by itself."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Strange:
+    """A line that this version cannot read; it was left out."""
+
+
+type Heard = Event | Gone | Strange
+
+
+class Refused(Exception):
+    """The proxy did not take an answer; the text is for the operator."""
+
+
+class Gate(Protocol):
+    """What the console needs from a proxy."""
+
+    @property
+    def has_key(self) -> bool:
+        """Whether an operator key is at hand."""
+
+    def follow(self) -> AsyncGenerator[Heard]:
+        """Yield what the proxy says, for ever."""
+
+    async def decide(self, entry: str, answer: Answer, reason: str | None) -> None:
+        """Answer a pending entry, or raise :class:`Refused`."""
+
+
+class Client:
+    """A gate behind a Unix socket."""
+
+    def __init__(
+        self,
+        socket: Path,
+        key: str | None,
+        *,
+        operator: str | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._socket, self._key, self._operator, self._sleep = socket, key, operator, sleep
+
+    @property
+    def has_key(self) -> bool:
+        """Whether an operator key is at hand."""
+        return self._key is not None
+
+    async def follow(self) -> AsyncGenerator[Heard]:
+        """Yield events; when the stream breaks, say so and try again, slower each time."""
+        failures = 0
+        while True:
+            why = "the proxy closed the stream"
+            try:
+                async with contextlib.aclosing(self._stream()) as stream:
+                    async for heard in stream:
+                        failures = 0
+                        yield heard
+            except (httpx.HTTPError, OSError, Refused) as problem:
+                why = str(problem) or type(problem).__name__
+            yield Gone(why)
+            await self._sleep(BACKOFF[min(failures, len(BACKOFF) - 1)])
+            failures += 1
+
+    async def decide(self, entry: str, answer: Answer, reason: str | None) -> None:
+        """Answer a pending entry, or raise :class:`Refused`."""
+        body = DecideRequest(decision=answer, reason=reason, operator=self._operator, via="console")
+        try:
+            async with self._http() as http:
+                reply = await http.post(
+                    httpx.URL("http://mitmgate/v1/pending/").join(_segment(entry)),
+                    content=body.model_dump_json(),
+                    headers={"content-type": "application/json"},
+                )
+        except (httpx.HTTPError, OSError) as problem:
+            raise Refused(
+                "The proxy did not answer. If the call still waits in the list, try again."
+            ) from problem
+        if not reply.is_success:
+            raise Refused(_refusal(reply))
+
+    def _http(self) -> httpx.AsyncClient:
+        headers = {} if self._key is None else {"authorization": f"Bearer {self._key}"}
+        return httpx.AsyncClient(
+            transport=httpx.AsyncHTTPTransport(uds=str(self._socket)),
+            headers=headers,
+            timeout=SILENCE,
+            # An agent's host sets HTTPS_PROXY to the gate itself: the key must not go there,
+            # whatever a later httpx makes of a transport and a proxy together.
+            trust_env=False,
+        )
+
+    async def _stream(self) -> AsyncGenerator[Heard]:
+        async with self._http() as http, http.stream("GET", "http://mitmgate/v1/events") as reply:
+            if not reply.is_success:
+                raise Refused(f"the proxy answered {reply.status_code}")
+            async for line in _lines(reply.aiter_bytes()):
+                yield _event(line)
+
+
+async def _lines(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    # httpx splits lines like str.splitlines: a tool named with U+2028 would cut its own row out.
+    rest = bytearray()
+    async for chunk in chunks:
+        *whole, tail = chunk.split(b"\n")
+        for line in whole:
+            yield bytes(rest) + line
+            rest.clear()
+        rest += tail
+        if len(rest) > MAX_LINE:
+            raise Refused("the proxy sent a line without an end")
+
+
+def _event(line: bytes) -> Heard:
+    try:
+        return _EVENT.validate_json(line)
+    except ValidationError:
+        return Strange()
+
+
+def _segment(entry: str) -> str:
+    # An id is the proxy's, but it becomes a path: nothing in it may climb out of the folder.
+    return "".join(
+        chr(byte) if chr(byte).isascii() and chr(byte).isalnum() else f"%{byte:02X}"
+        for byte in entry.encode("utf-8", "replace")
+    )
+
+
+def _refusal(reply: httpx.Response) -> str:
+    match reply.status_code:
+        case 403 | 401:
+            return "The proxy did not accept the operator key. Nothing was decided."
+        case 404 | 409:
+            return "Too late: the call already left the queue. The live view tells how."
+        case status:
+            return f"The proxy refused the answer ({status}): {_detail(reply)}"
+
+
+def _detail(reply: httpx.Response) -> str:
+    try:
+        problem = json.loads(reply.content)
+    except ValueError:
+        problem = None
+    detail = problem.get("detail") or problem.get("title") if isinstance(problem, dict) else None
+    return clean(str(detail or "no reason given"))[:200]

@@ -1,0 +1,39 @@
+"""The whole vocabulary between the console's parts: workers and widgets only post these."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from textual.message import Message
+
+type Answer = Literal["allow", "deny"]
+
+
+class SelectionMoved(Message):
+    """Another row stands under the cursor, whoever moved it."""
+
+    def can_replace(self, message: Message) -> bool:
+        """Let a flood of moves become one."""
+        return isinstance(message, SelectionMoved)
+
+
+class RowOpened(Message):
+    """Enter was pressed on a row: show all of it."""
+
+
+class DecisionTaken(Message):
+    """The proxy took an answer of ours."""
+
+    def __init__(self, entry: str, answer: Answer) -> None:
+        super().__init__()
+        self.entry = entry
+        self.answer = answer
+
+
+class DecisionFailed(Message):
+    """The proxy did not take an answer of ours; ``why`` is a sentence for the operator."""
+
+    def __init__(self, entry: str, why: str) -> None:
+        super().__init__()
+        self.entry = entry
+        self.why = why

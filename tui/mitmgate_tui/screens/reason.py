@@ -1,0 +1,48 @@
+"""The box for a denial's reason."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from textual.app import ComposeResult
+from textual.binding import Binding, BindingType
+from textual.containers import Vertical
+from textual.screen import ModalScreen
+from textual.widgets import Input, Static
+
+from mitmgate_tui.board import Entry
+from mitmgate_tui.signs import what
+from mitmgate_tui.text import clean, middle
+
+MAX_REASON = 500
+
+
+class ReasonScreen(ModalScreen[str | None]):
+    """Dismisses with a reason that was typed and sent, or with None: nothing is decided."""
+
+    BINDINGS: ClassVar[list[BindingType]] = [Binding("escape", "cancel", "Cancel")]
+
+    def __init__(self, entry: Entry) -> None:
+        super().__init__()
+        self._title = f"Deny {middle(what(entry.row), 40)} of {middle(clean(entry.row.agent), 20)}"
+
+    def compose(self) -> ComposeResult:
+        """Show which call it is about, and the line to type in."""
+        with Vertical(id="reason-box"):
+            yield Static(self._title, id="reason-title", markup=False)
+            yield Input(placeholder="why not? the agent reads this", max_length=MAX_REASON)
+            yield Static("enter sends the denial   escape keeps the call waiting", markup=False)
+
+    def on_mount(self) -> None:
+        """Type at once."""
+        self.query_one(Input).focus()
+
+    def on_input_submitted(self, event: Input.Submitted) -> None:
+        """Send what was typed; an empty line sends nothing."""
+        event.stop()
+        if event.value.strip():
+            self.dismiss(event.value.strip())
+
+    def action_cancel(self) -> None:
+        """Leave the call as it is."""
+        self.dismiss(None)

@@ -1,0 +1,55 @@
+"""What every screen that shows the gate can be asked."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from textual.screen import Screen
+
+from mitmgate_tui.board import Board
+from mitmgate_tui.clock import Clock
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """All that a screen needs to draw itself."""
+
+    board: Board
+    clock: Clock
+    armed: bool
+    read_only: bool
+
+
+class View(Screen[None]):
+    """A screen whose target row can be decided on."""
+
+    @property
+    def target(self) -> str | None:
+        """The id of the row that a decision key would be about."""
+        raise NotImplementedError
+
+    @property
+    def subject(self) -> tuple[str, str | None, str | None]:
+        """What must stay the same for the keys to arm: screen, pane, row."""
+        return (type(self).__name__, self.focused.id if self.focused else None, self.target)
+
+    def draw(self, look: Look) -> None:
+        """Draw everything."""
+        raise NotImplementedError
+
+    def draw_keys(self, look: Look) -> None:
+        """Draw the key line only."""
+        raise NotImplementedError
+
+    def back(self) -> None:
+        """Answer the escape key."""
+
+    def toggle_filter(self) -> None:
+        """Hide or show plainly allowed rows, where there are rows."""
+
+
+def can_decide(look: Look, target: str | None) -> bool:
+    """Whether a decision key would do something about *target*."""
+    return (
+        target is not None and not look.read_only and look.board.waiting_entry(target) is not None
+    )
