@@ -1,0 +1,1 @@
+"""A guided minute with a real MCP server and a real MCP client."""
