@@ -1,0 +1,99 @@
+"""All commands, and what their failures look like: 2 for usage and files, 70 for our crash."""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from typing import Annotated
+
+import typer
+
+from mitmgate import __version__
+from mitmgate.cli import audit, ca, check, demo, env, explain, operator, replay, run, scan
+from mitmgate.errors import ConfigError
+
+USAGE = 2
+CRASH = 70
+
+_EXAMPLES = """\
+mitmgate: a gate on the network path of AI agents.
+
+  mitmgate run                     start the gate, with the console beside it
+  mitmgate demo                    a guided minute with a real MCP server and client
+  mitmgate explain --server github --tool push_files
+
+All commands: mitmgate --help
+"""
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="See and stop what AI agents do over MCP, and over everything else.",
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mitmgate {__version__}")
+        raise typer.Exit
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    _version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        typer.echo(_EXAMPLES, nl=False)
+
+
+app.command()(run.run)
+app.command()(operator.tui)
+app.command()(env.env)
+app.command()(check.check)
+app.command()(explain.explain)
+app.command()(operator.pending)
+app.command()(operator.approve)
+app.command()(operator.deny)
+app.command()(replay.replay)
+app.add_typer(audit.app, name="audit")
+app.add_typer(ca.app, name="ca")
+app.command()(scan.scan)
+app.command()(demo.demo)
+
+
+def invoke(arguments: list[str] | None = None) -> int:
+    """Run one command; return its exit code."""
+    try:
+        app(args=arguments, prog_name="mitmgate", standalone_mode=True)
+    except ConfigError as error:
+        for problem in error.problems:
+            print(f"error: {problem}", file=sys.stderr)
+        return USAGE
+    except SystemExit as stop:
+        return stop.code if isinstance(stop.code, int) else int(bool(stop.code))
+    except BrokenPipeError:
+        # Whoever read us has left (a pager, head): nothing more to say.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:  # noqa: BLE001 - the last place that can say it well
+        _crashed(error)
+        return CRASH
+    return 0
+
+
+def _crashed(error: Exception) -> None:
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    print(
+        f"mitmgate crashed: {type(error).__name__} in {frame.name}, line {frame.lineno}. "
+        "This is our mistake: please report it with the command that you ran.",
+        file=sys.stderr,
+    )
