@@ -1,0 +1,139 @@
+"""Fixtures of the tests with real sockets; what they are made of stands in ``harness``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+import uvicorn
+from harness import (
+    MCP_NAME,
+    OTHER_NAME,
+    POLICY,
+    WEB_NAME,
+    Agent,
+    Gate,
+    LoopThread,
+    Mcp,
+    Web,
+    closed,
+    ended,
+)
+
+from mitmgate.demo.pki import make_pki
+from mitmgate.demo.server import build_app, build_server
+
+
+@pytest.fixture(scope="session")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The CA that the proxy is told to trust upstream, and the servers' key and certificate."""
+    folder = tmp_path_factory.mktemp("pki")
+    return make_pki(folder, MCP_NAME, WEB_NAME, OTHER_NAME)
+
+
+@pytest.fixture
+def web(pki: tuple[Path, Path]) -> Iterator[Web]:
+    server = Web()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pki[1])
+    with LoopThread() as run:
+
+        async def start() -> asyncio.Server:
+            return await asyncio.start_server(server.handle, "127.0.0.1", 0, ssl=context)
+
+        listening = run(start())
+        server.port = listening.sockets[0].getsockname()[1]
+        yield server
+        run(closed(listening))
+
+
+@pytest.fixture(params=[False], ids=["sse"])
+def mcp(pki: tuple[Path, Path], request: pytest.FixtureRequest) -> Iterator[Mcp]:
+    server = Mcp()
+    app = build_app(
+        build_server(lambda name, arguments: server.calls.append((name, arguments))),
+        json_response=request.param,
+    )
+    config = uvicorn.Config(app, host="127.0.0.1", port=0, ssl_certfile=str(pki[1]),
+                            log_config=None, timeout_graceful_shutdown=1)  # fmt: skip
+    listener = config.bind_socket()
+    server.port = listener.getsockname()[1]
+    running = uvicorn.Server(config)
+    thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
+    thread.start()
+    yield server
+    running.should_exit = True
+    thread.join()
+    listener.close()
+
+
+@pytest.fixture
+def start_gate(tmp_path: Path, pki: tuple[Path, Path]) -> Iterator[Callable[..., Gate]]:
+    """Start proxies as processes; whatever still runs at the end is killed."""
+    with ExitStack() as stack:
+
+        def start(policy: str, *arguments: str, name: str = "gate") -> Gate:
+            folder = tmp_path / name
+            folder.mkdir()
+            file = folder / "policy.yaml"
+            file.write_text(policy)
+            state, captures = folder / "state", folder / "captures"
+            process = subprocess.Popen(
+                [sys.executable, "-m", "mitmgate", "run", "--listen", "127.0.0.1:0",
+                 "--policy", str(file), "--state-dir", str(state), "--capture", str(captures),
+                 "--upstream-ca", str(pki[0]), *arguments],
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            )  # fmt: skip
+            stack.callback(ended, process)
+            line = process.stdout.readline() if process.stdout else ""
+            if not line:
+                raise AssertionError(f"did not start: {process.communicate()[1]}")
+            return Gate(process, json.loads(line), state, captures, file)
+
+        yield start
+
+
+@pytest.fixture
+def gate(start_gate: Callable[..., Gate], mcp: Mcp) -> Gate:
+    """A proxy with the policy above."""
+    return start_gate(POLICY.replace("MCP_PORT", str(mcp.port)))
+
+
+@pytest.fixture
+def start_agent() -> Iterator[Callable[[Gate, str, str], Agent]]:
+    """Start clients; each is closed at the end."""
+    with ExitStack() as stack:
+
+        def start(gate: Gate, url: str, mode: str) -> Agent:
+            agent = Agent(url, mode, gate.agent_environment)
+            stack.callback(agent.close)
+            return agent
+
+        yield start
+
+
+@pytest.fixture
+def raw(gate: Gate) -> Callable[..., socket.socket]:
+    """Open plain sockets to the proxy, or TLS inside a tunnel to a name."""
+
+    def connect(name: str | None = None, port: int = 443, sni: str | None = None) -> socket.socket:
+        plain = socket.create_connection(("127.0.0.1", gate.port), timeout=20)
+        if name is None:
+            return plain
+        plain.sendall(f"CONNECT {name}:{port} HTTP/1.1\r\nhost: {name}:{port}\r\n\r\n".encode())
+        head = plain.recv(65536)
+        assert head.startswith(b"HTTP/1.1 200"), head
+        context = ssl.create_default_context(cafile=gate.ready["ca"])
+        context.check_hostname = False
+        return context.wrap_socket(plain, server_hostname=sni or name)
+
+    return connect
