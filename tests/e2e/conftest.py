@@ -12,6 +12,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import uvicorn
@@ -22,6 +23,7 @@ from harness import (
     WEB_NAME,
     Agent,
     Gate,
+    InProcess,
     LoopThread,
     Mcp,
     Web,
@@ -31,6 +33,9 @@ from harness import (
 
 from mitmgate.demo.pki import make_pki
 from mitmgate.demo.server import build_app, build_server
+from mitmgate.mitm.gate import Gate as GateAddon
+from mitmgate.policy.load import load_policy
+from mitmgate.serve.launch import Running, Settings, proxy
 
 
 @pytest.fixture(scope="session")
@@ -41,8 +46,14 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 
 @pytest.fixture
-def web(pki: tuple[Path, Path]) -> Iterator[Web]:
-    server = Web()
+def web_kind() -> type[Web]:
+    """Override it for a server with other answers."""
+    return Web
+
+
+@pytest.fixture
+def web(pki: tuple[Path, Path], web_kind: type[Web]) -> Iterator[Web]:
+    server = web_kind()
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(pki[1])
     with LoopThread() as run:
@@ -137,3 +148,35 @@ def raw(gate: Gate) -> Callable[..., socket.socket]:
         return context.wrap_socket(plain, server_hostname=sni or name)
 
     return connect
+
+
+@pytest.fixture
+def run_proxy(tmp_path: Path, pki: tuple[Path, Path]) -> Iterator[Callable[..., InProcess]]:
+    """Run proxies with a gate of the test's own."""
+    with LoopThread() as run:
+        ending: list[Callable[[], None]] = []
+
+        def start(
+            make_gate: Any = GateAddon,
+            *,
+            port_of_mcp: int = 9,
+            injection: str = "ask",
+            **changes: Any,
+        ) -> InProcess:
+            text = POLICY.replace("MCP_PORT", str(port_of_mcp))
+            text += f"scan: {{injection: {{results: {injection}}}}}\n"
+            policy = load_policy(text, file="policy.yaml")
+            settings = Settings(policy=policy, state=tmp_path / "state", port=0,
+                                upstream_ca=pki[0], **changes)  # fmt: skip
+
+            async def enter() -> tuple[Any, Running]:
+                context = proxy(settings, log=lambda _: None, make_gate=make_gate)
+                return context, await context.__aenter__()
+
+            context, running = run(enter())
+            ending.append(lambda: run(context.__aexit__(None, None, None)))
+            return InProcess(running)
+
+        yield start
+        for end in ending:
+            end()

@@ -4,57 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import ssl
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import httpx
 import pytest
-from harness import POLICY, WEB_NAME, LoopThread, Web
+from harness import WEB_NAME, InProcess, Web
 from mitmproxy import hooks
 
 from mitmgate.mitm.gate import Gate as GateAddon
-from mitmgate.policy.load import load_policy
-from mitmgate.serve.launch import Running, Settings, proxy
-
-
-@dataclass
-class InProcess:
-    """A proxy in a thread of this process."""
-
-    running: Running
-
-    def get(self, url: str, **options: Any) -> httpx.Response:
-        trust = ssl.create_default_context(cafile=str(self.running.authority.cert_path))
-        where = f"http://{self.running.listen}"
-        with httpx.Client(proxy=where, verify=trust, trust_env=False, timeout=10) as client:
-            return client.get(url, **options)
-
-
-@pytest.fixture
-def run_proxy(tmp_path: Path, pki: tuple[Path, Path]) -> Iterator[Callable[..., InProcess]]:
-    """Run proxies with a gate of the test's own."""
-    with LoopThread() as run:
-        ending: list[Callable[[], None]] = []
-
-        def start(make_gate: Any = GateAddon, **changes: Any) -> InProcess:
-            policy = load_policy(POLICY.replace("MCP_PORT", "9"), file="policy.yaml")
-            settings = Settings(policy=policy, state=tmp_path / "state", port=0,
-                                upstream_ca=pki[0], **changes)  # fmt: skip
-
-            async def enter() -> tuple[Any, Running]:
-                context = proxy(settings, log=lambda _: None, make_gate=make_gate)
-                return context, await context.__aenter__()
-
-            context, running = run(enter())
-            ending.append(lambda: run(context.__aexit__(None, None, None)))
-            return InProcess(running)
-
-        yield start
-        for end in ending:
-            end()
 
 
 def raising(name: str, error: type[BaseException]) -> type[GateAddon]:

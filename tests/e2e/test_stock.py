@@ -10,9 +10,10 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import httpx
-import mitmgate.serve.stock
 import pytest
 from harness import POLICY, WEB_NAME, Web, ended
+
+import mitmgate.serve.stock
 
 FAILING = """\
 import mitmgate.mitm.gate as gate
@@ -35,7 +36,8 @@ def stock(
             tool: str, *arguments: str, first: tuple[str, ...] = ()
         ) -> tuple[httpx.Client, list[str]]:
             process = subprocess.Popen(
-                [str(Path(sys.executable).with_name(tool)), *first, "-s", mitmgate.serve.stock.__file__,
+                [str(Path(sys.executable).with_name(tool)), *first,
+                 "-s", mitmgate.serve.stock.__file__,
                  "--listen-host", "127.0.0.1", "--listen-port", "0",
                  "--set", f"mitmgate_policy={policy}",
                  "--set", f"mitmgate_state_dir={tmp_path / 'state'}",

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ import httpx
 
 from mitmgate.ca.authority import ensure_ca
 from mitmgate.cli.env import variables
+from mitmgate.serve.launch import Running
 
 MCP_NAME = "mcp.upstream.example"
 WEB_NAME = "docs.upstream.example"
@@ -58,6 +60,12 @@ class Web:
     connections: int = 0
     requests: list[bytes] = field(default_factory=list)
     answer: bytes = b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello"
+    came: threading.Condition = field(default_factory=threading.Condition)
+
+    def wait_for_requests(self, count: int) -> None:
+        """Wait until *count* requests have come."""
+        with self.came:
+            assert self.came.wait_for(lambda: len(self.requests) >= count, timeout=20)
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
@@ -66,7 +74,10 @@ class Web:
                 head = await reader.readuntil(b"\r\n\r\n")
                 length = next((int(line.split(b":")[1]) for line in head.split(b"\r\n")
                                if line.lower().startswith(b"content-length:")), 0)  # fmt: skip
-                self.requests.append(head + await reader.readexactly(length))
+                body = await reader.readexactly(length)
+                with self.came:
+                    self.requests.append(head + body)
+                    self.came.notify_all()
                 writer.write(self.answer)
                 await writer.drain()
         except (asyncio.IncompleteReadError, OSError):
@@ -223,3 +234,20 @@ class Agent:
                 process.wait(10)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+@dataclass
+class InProcess:
+    """A proxy in a thread of this process."""
+
+    running: Running
+
+    def client(self) -> httpx.Client:
+        """Return a client that trusts the CA and goes through the proxy."""
+        trust = ssl.create_default_context(cafile=str(self.running.authority.cert_path))
+        where = f"http://{self.running.listen}"
+        return httpx.Client(proxy=where, verify=trust, trust_env=False, timeout=10)
+
+    def get(self, url: str) -> httpx.Response:
+        with self.client() as client:
+            return client.get(url)

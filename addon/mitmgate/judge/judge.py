@@ -146,7 +146,12 @@ class Judge:
         exchange = self._memory.get(outcome.exchange)
         if exchange is None or not isinstance(prepared, PreparedAnswer):
             return None
-        if outcome.subject != exchange.subject or not exchange.mcp:
+        return self.denial(outcome, text) if outcome.subject == exchange.subject else None
+
+    def denial(self, outcome: Outcome, text: str) -> str | None:
+        """Return the JSON that denies the request of *outcome*'s exchange, None if it had none."""
+        exchange = self._memory.get(outcome.exchange)
+        if exchange is None or not exchange.mcp:
             return None
         message = denial_message(outcome, exchange, text)
         return None if message is None else encode_json(message)

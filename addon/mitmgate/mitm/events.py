@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from mitmproxy import http
 
-from mitmgate.errors import WireError
 from mitmgate.judge.inputs import EventInput
 from mitmgate.mitm.core import Core, Judged, Ruling
 from mitmgate.mitm.streams import HeldEvent
@@ -34,7 +33,6 @@ class StreamJudge:
         *,
         exchange: str,
         head: AnswerHead,
-        failed: Callable[[WireError], None],
     ) -> None:
         limits = core.judge.limits
         self.bytes = 0
@@ -42,26 +40,18 @@ class StreamJudge:
         self._flow = flow
         self._exchange = exchange
         self._head = head
-        self._failed = failed
         self._number = 0
-        self._dead = False
         # The decoded stream has no bound of its own; each event has.
         self._body = BodyDecoder(head.get("content-encoding"), limit=1 << 62)
         self._decoder = SseDecoder(limits.event)
 
     def feed(self, chunk: bytes) -> Iterator[bytes | HeldEvent]:
-        """Take in *chunk*; yield the bytes that may go on, and the events that must wait."""
-        if self._dead:
-            return
+        """Take in *chunk*; yield the bytes that may go on, and the events that must wait.
+
+        WireError: nothing after this can be read, so the stream has to end here.
+        """
         self.bytes += len(chunk)
-        try:
-            blocks = self._decoder.feed(self._body.feed(chunk))
-        except WireError as problem:
-            # Nothing after this can be read: the stream ends here for the client.
-            self._dead = True
-            self._failed(problem)
-            return
-        for block in blocks:
+        for block in self._decoder.feed(self._body.feed(chunk)):
             yield self._piece(block)
 
     def settled(self, token: object, ruling: Ruling) -> bytes:

@@ -249,11 +249,19 @@ class Gate:
         track = self._tracks.get(flow.id)
         return track.stream if track is not None else None
 
-    def stream_failed(self, flow: http.HTTPFlow, error: Exception) -> None:
-        """Record that judging the stream of *flow* failed."""
+    def stream_failed(self, flow: http.HTTPFlow, error: Exception) -> bytes:
+        """Record that judging the stream of *flow* failed; return the event that tells the client.
+
+        The stream is cut after it: a client that waits for an answer must not wait for ever.
+        """
         track = self._track(flow)
         track.fate = "denied"
-        self._core.fail(track.exchange, "event", "internal_error", type(error).__name__)
+        unreadable = isinstance(error, WireError)
+        code = error.code if isinstance(error, WireError) else "internal_error"
+        reason = str(error) if unreadable else type(error).__name__
+        ruling = self._core.fail(track.exchange, "event", code, reason)
+        message = self._core.judge.denial(ruling.outcome, ruling.detail)
+        return b"" if message is None else f"\n\nevent: message\ndata: {message}\n\n".encode()
 
     def unreachable(self, flow: http.HTTPFlow, error: str) -> http.Response:
         """Return the answer for a request whose upstream could not be reached."""
@@ -285,16 +293,11 @@ class Gate:
         if flow.response is None:
             raise ValueError("the flow has no answer")
 
-        def failed(problem: WireError) -> None:
-            track.fate = "denied"
-            self._core.fail(track.exchange, "event", problem.code, str(problem))
-
         return StreamJudge(
             self._core,
             flow,
             exchange=track.exchange,
             head=answer_head(flow.response),
-            failed=failed,
         )
 
     def _finish(self, flow: http.HTTPFlow, track: Track) -> None:

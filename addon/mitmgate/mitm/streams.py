@@ -59,8 +59,8 @@ class StreamKeeper(Protocol):
     def stream_of(self, flow: http.HTTPFlow) -> EventJudge | None:
         """Return the judge of the stream of *flow*, or None when it is no event stream."""
 
-    def stream_failed(self, flow: http.HTTPFlow, error: Exception) -> None:
-        """Record that judging the stream of *flow* failed."""
+    def stream_failed(self, flow: http.HTTPFlow, error: Exception) -> bytes:
+        """Record that judging the stream of *flow* failed; return its last bytes."""
 
     def unreachable(self, flow: http.HTTPFlow, error: str) -> http.Response:
         """Return the answer for a request whose upstream could not be reached."""
@@ -82,7 +82,9 @@ class GateHttpStream(HttpStream):
         try:
             yield from self._judged(judge, event.data)
         except Exception as error:  # noqa: BLE001 - whatever fails here must not pass
-            self._keeper.stream_failed(self.flow, error)
+            last = self._keeper.stream_failed(self.flow, error)
+            if last:
+                yield self._to_client(ResponseData(self.stream_id, last))
             yield self._to_client(
                 ResponseProtocolError(self.stream_id, "stream stopped", ErrorCode.KILL)
             )
