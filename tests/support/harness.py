@@ -19,6 +19,7 @@ import httpx
 
 from mitmgate.ca.authority import ensure_ca
 from mitmgate.cli.env import variables
+from mitmgate.control.models import Row
 from mitmgate.serve.launch import Running
 
 MCP_NAME = "mcp.upstream.example"
@@ -247,6 +248,18 @@ class InProcess:
         trust = ssl.create_default_context(cafile=str(self.running.authority.cert_path))
         where = f"http://{self.running.listen}"
         return httpx.Client(proxy=where, verify=trust, trust_env=False, timeout=10)
+
+    def wait_for_rows(self, count: int) -> list[Row]:
+        """Return the decisions of the live view once there are *count* of them."""
+        transport = httpx.HTTPTransport(uds=str(self.running.control))
+        with (
+            httpx.Client(transport=transport, base_url="http://gate", timeout=20) as client,
+            client.stream("GET", "/v1/events") as events,
+        ):
+            for _ in events.iter_lines():
+                if len(self.running.pipeline.hub.rows) >= count:
+                    return list(self.running.pipeline.hub.rows)
+        raise AssertionError("too few decisions")
 
     def get(self, url: str) -> httpx.Response:
         with self.client() as client:

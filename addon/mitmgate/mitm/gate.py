@@ -13,7 +13,7 @@ from mitmproxy import http, tls
 from mitmproxy.connection import Client
 from mitmproxy.proxy.layer import NextLayer
 from mitmproxy.proxy.layers import ClientTLSLayer, HttpLayer, ServerTLSLayer
-from mitmproxy.proxy.mode_specs import TransparentMode
+from mitmproxy.proxy.mode_specs import ReverseMode, TransparentMode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from mitmgate.errors import WireError
@@ -33,6 +33,10 @@ from mitmgate.mitm.core import Core, Ruling
 from mitmgate.mitm.events import StreamJudge, Token
 from mitmgate.mitm.guard import CloseLayer
 from mitmgate.mitm.streams import HeldEvent, adopt
+
+_FIX = "run `mitmgate env` and set what it prints where the client starts"
+_DISTRUST = f"the client does not trust the CA; {_FIX}"
+_BROKEN_OFF = f"the client broke off the TLS handshake; if it does not trust the CA, {_FIX}"
 
 type Resolver = Callable[[str, int], Awaitable[tuple[str, ...]]]
 
@@ -79,15 +83,15 @@ class Gate:
         server = data.context.server.address
         name = data.context.client.sni or (server[0] if server else "")
         port = server[1] if server else 0
+        agent = address_of(data.context.client)
+        distrusted = "does not trust" in (data.conn.error or "")
         self._core.fail(
             self._core.next_exchange(),
             "connect",
-            "client_distrusts_ca",
-            "not inspected: the client does not trust the CA; run `mitmgate env` and set what it "
-            "prints where the client starts",
-            subject=Subject(address_of(data.context.client), "egress", name, port,
-                            f"{name}:{port}", "CONNECT"),
-        )  # fmt: skip
+            "client_distrusts_ca" if distrusted else "tls_handshake_failed",
+            f"not inspected: {_DISTRUST if distrusted else _BROKEN_OFF}",
+            subject=Subject(agent, "egress", name, port, f"{name}:{port}", "CONNECT"),
+        )
 
     def next_layer(self, nextlayer: NextLayer) -> None:
         """Make HTTP layers ours; whatever is neither HTTP nor TLS is closed."""
@@ -123,13 +127,15 @@ class Gate:
         exchange = self._dialling.get((data.client.id, host, port), "")
         static = self._core.judge.policy.resolve(host)
         addresses = (static,) if static else await self._resolve(host, port)
+        # In reverse mode the operator named the only server there is.
+        chosen = static is not None or isinstance(data.client.proxy_mode, ReverseMode)
         given = DialInput(
             exchange=exchange or self._core.next_exchange(),
             agent=address_of(data.client),
             host=host,
             port=port,
             addresses=addresses,
-            static=static is not None,
+            static=chosen,
             own=self._own(),
         )
         ruling = await self._core.decide(given, connection=data.client.id)
