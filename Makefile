@@ -43,9 +43,11 @@ test: lint ## everything; this is what CI runs
 soak: .venv/.ready ## the property tests, forty times longer
 	$(BIN)/pytest -q -n 2 --timeout=3600 --hypothesis-profile=deep --ignore=tests/packaging
 
-docs: .venv/.ready ## write docs/cli.md from the commands themselves
+docs: .venv/.ready ## write docs/cli.md and docs/console.svg from the program itself
 	$(BIN)/python -m mitmgate.cli.reference > docs/cli.md.new
 	mv docs/cli.md.new docs/cli.md
+	$(BIN)/python -m mitmgate_tui.screenshot > docs/console.svg.new
+	mv docs/console.svg.new docs/console.svg
 
 lock: $(UV) ## choose the newest versions again and write the hashed lists
 	$(LOCK) --upgrade requirements/tools.in --output-file requirements/tools.txt

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 import typer
 
 from mitmgate.cli.app import app
-from mitmgate.judge.outcome import Completion, Outcome, Resolution, Subject
+from mitmgate.judge.outcome import Completion, Fate, Outcome, Resolution, Subject, Via
 from mitmgate.judge.records import completion_record, outcome_record, resolution_record
 from mitmgate.policy.verdict import Verdict
 from mitmgate.record.audit import note_record, start_record
@@ -47,3 +48,10 @@ def test_every_field_of_every_record_is_on_the_page() -> None:
     ]
     text = (DOCS / "audit.md").read_text()
     assert {f"`{key}`" for record in records for key in record if f"`{key}`" not in text} == set()
+
+
+def test_every_way_of_an_answer_and_every_end_is_on_the_page() -> None:
+    text = (DOCS / "audit.md").read_text()
+    words = [*get_args(Via.__value__), *get_args(Fate.__value__)]
+    assert words
+    assert [word for word in words if f"`{word}`" not in text] == []

@@ -20,8 +20,10 @@ def ask_model_api(state: Path) -> None:
     if path.exists():
         return
     private_folder(state)
-    hosts = [api.host for api in model_apis()][:6]
-    typer.echo("Egress is denied but for a short list. Which model API may the agent reach?")
+    # A rule for a whole cloud is no answer to this question, so patterns are not offered.
+    hosts = [api.host for api in model_apis() if "*" not in api.host][:6]
+    typer.echo("First start. An agent may reach a few documentation sites, and nothing else unless")
+    typer.echo("a rule opens it. Which model API does it need?")
     for number, host in enumerate(hosts, start=1):
         typer.echo(f"  {number}  {host}")
     typer.echo("  0  none")
@@ -30,6 +32,9 @@ def ask_model_api(state: Path) -> None:
         answer = typer.prompt("A number, or another host", default="0").strip()
         if answer == "0":
             break
+        if answer.isascii() and answer.isdigit() and int(answer) > len(hosts):
+            typer.echo(f"  not a number of this list: 0 to {len(hosts)}, or the name of a host")
+            continue
         host = hosts[int(answer) - 1] if answer in map(str, range(1, len(hosts) + 1)) else answer
         try:
             text = with_model_api(text, host)

@@ -27,6 +27,10 @@ class DecisionLog:
         """Write something that the operator should know."""
         self.line(f"note     {text}")
 
+    def mute(self) -> None:
+        """Write nothing from now on: the console has the terminal."""
+        self._muted = True
+
     def unmute(self) -> None:
         """Write from now on: the console has left the terminal."""
         self._muted = False

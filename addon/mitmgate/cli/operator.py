@@ -18,7 +18,7 @@ from mitmgate.errors import ConfigError, Problem
 KEY_VARIABLE = "MITMGATE_OPERATOR_KEY"
 
 StateOption = Annotated[
-    Path | None, typer.Option("--state-dir", help="Where mitmgate keeps its files.")
+    Path | None, typer.Option("--state-dir", metavar="DIR", help="Where mitmgate keeps its files.")
 ]
 KeyOption = Annotated[
     Path | None,
@@ -34,7 +34,9 @@ def pending(
     key_file: KeyOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """List the calls that wait for a person; with the operator key, with their arguments.
+    """List the calls that wait for a person.
+
+    With the operator key it also shows what they ask for.
 
     \b
     Example: mitmgate pending --json
@@ -79,7 +81,10 @@ def deny(
 
 
 def tui(state: StateOption = None, key_file: KeyOption = None) -> None:
-    """Attach the console to a running proxy; without the operator key, to watch only.
+    """Attach the console to a running proxy.
+
+    Without the operator key it only watches. The key is in the ready line of a headless
+    `mitmgate run`; one that has its own console opens it again when you press Enter there.
 
     \b
     Example: MITMGATE_OPERATOR_KEY=... mitmgate tui
@@ -123,8 +128,8 @@ def _key(file: Path | None, *, needed: bool = True) -> str | None:
             Problem(
                 "deciding needs the operator key",
                 key=KEY_VARIABLE,
-                hint="`mitmgate run` shows it once in its ready line; set the variable, or "
-                "use --operator-key-file",
+                hint="a headless `mitmgate run` shows it once in its ready line: set the variable "
+                "or use --operator-key-file; beside a console, decide there",
             )
         )
     return key or None
@@ -161,8 +166,12 @@ def _call(
 
 
 def _refusal(status: int, content: dict[str, Any]) -> Problem:
+    if status == 403:
+        return Problem(
+            "the running proxy has another operator key",
+            hint="it stands in that proxy's ready line, which is new at each start",
+        )
     hints = {
-        403: "the key is another than the running proxy's; see its ready line",
         404: "see `mitmgate pending` for what waits",
         409: "see `mitmgate audit tail` for what became of it",
     }

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
+import os
+import shlex
+import shutil
 import signal
 import sys
+import threading
+from collections.abc import Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,21 +21,28 @@ from mitmgate.cli.state import POLICY_FILE, policy_in_force, state_dir
 from mitmgate.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
+    from mitmgate.cli.logs import DecisionLog
     from mitmgate.serve.launch import Running, Settings
 
 
 def run(
     policy: Annotated[
-        Path | None, typer.Option(help="The policy; else policy.yaml in the state folder.")
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="The policy; else policy.yaml in the state folder, else the starter.",
+        ),
     ] = None,
     listen: Annotated[
         str, typer.Option(metavar="HOST:PORT", help="Where to listen; port 0 picks a free one.")
     ] = "127.0.0.1:8080",
     mode: Annotated[
-        str, typer.Option(help="regular, transparent, or reverse:URL, as in mitmproxy.")
+        str,
+        typer.Option(metavar="MODE", help="regular, transparent, or reverse:URL, as in mitmproxy."),
     ] = "regular",
     state: Annotated[
-        Path | None, typer.Option("--state-dir", help="Where mitmgate keeps its files.")
+        Path | None,
+        typer.Option("--state-dir", metavar="DIR", help="Where mitmgate keeps its files."),
     ] = None,
     capture: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Record exchanges here, for replay.")
@@ -104,7 +117,7 @@ def parse_listen(text: str) -> tuple[str, int]:
 
 def refuse_open(host: str, *, is_open: bool) -> None:
     """Raise ConfigError where *host* is reachable from other machines and nobody said so."""
-    if is_open or host in ("localhost", "::1") or host.startswith("127."):
+    if is_open or host == "localhost" or _is_loopback(host):
         return
     raise ConfigError(
         Problem(
@@ -114,6 +127,14 @@ def refuse_open(host: str, *, is_open: bool) -> None:
             hint="listen on 127.0.0.1, or add --open if that is meant",
         )
     )
+
+
+def _is_loopback(host: str) -> bool:
+    # By its address: the name 127.0.0.1.example.com may mean any machine.
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def start(settings: Settings, *, source: str, console: bool, key: str | None = None) -> int:
@@ -150,31 +171,72 @@ async def _serve(settings: Settings, *, source: str, console: bool, key: str | N
 
 
 async def _with_console(
-    settings: Settings, running: Running, stopping: asyncio.Event, log: object
+    settings: Settings, running: Running, stopping: asyncio.Event, log: DecisionLog
 ) -> None:
-    from mitmgate.cli.logs import DecisionLog
+    """Show the console, again and again as long as somebody asks for it.
+
+    Only this process knows the operator key: a console that another shell opens can only watch.
+    """
     from mitmgate.serve.console import STOP_EVERYTHING, run_console
 
-    console = asyncio.create_task(run_console(settings.state, running.operator_key, "--spawned"))
+    while not stopping.is_set():
+        log.mute()
+        console = run_console(settings.state, running.operator_key, "--spawned")
+        left = await _unless(stopping, console)
+        log.unmute()
+        if left is None or left == STOP_EVERYTHING:
+            return
+        if running.pipeline.judge.policy.unattended == "deny":
+            log.notice("nobody watches: calls that need a person are denied at once")
+        log.notice("Enter opens the console again, Ctrl-C ends the gate")
+        await _unless(stopping, _enter_pressed())
+
+
+async def _unless[T](stopping: asyncio.Event, work: Coroutine[Any, Any, T]) -> T | None:
+    """Return what *work* returns; None where *stopping* came first."""
+    working = asyncio.create_task(work)
     stopped = asyncio.create_task(stopping.wait())
-    done, _ = await asyncio.wait({console, stopped}, return_when=asyncio.FIRST_COMPLETED)
-    if console in done and console.result() != STOP_EVERYTHING:
-        if isinstance(log, DecisionLog):
-            log.unmute()
-        await stopped
-    console.cancel()
+    await asyncio.wait({working, stopped}, return_when=asyncio.FIRST_COMPLETED)
+    if working.done():
+        stopped.cancel()
+        return working.result()
+    working.cancel()
     with contextlib.suppress(asyncio.CancelledError):
-        await console
-    stopped.cancel()
+        await working
+    return None
+
+
+async def _enter_pressed() -> None:
+    """Wait for a line on the terminal; for ever where the terminal is gone."""
+    loop = asyncio.get_running_loop()
+    pressed = asyncio.Event()
+
+    def wait() -> None:
+        with contextlib.suppress(OSError, RuntimeError):  # the terminal, or the loop, has gone
+            if os.read(sys.stdin.fileno(), 4096):
+                loop.call_soon_threadsafe(pressed.set)
+
+    # A thread, because the event loop would set the terminal, which others share, to non-blocking.
+    # It reads past Python's buffer, whose lock would be asked for when the process ends.
+    threading.Thread(target=wait, daemon=True).start()
+    await pressed.wait()
 
 
 def _greet(running: Running, source: str) -> None:
-    print(f"mitmgate listens on {running.listen}, by {source}.")
+    print(f"\nmitmgate listens on {running.listen}, by {source}.")
     print("Paste into the agent's shell:")
-    folder = running.control.parent
-    print(f'  export MITMGATE_STATE_DIR="{folder}"')
-    print('  eval "$(mitmgate env)"')
+    print(f"  export MITMGATE_STATE_DIR={shlex.quote(str(running.control.parent))}")
+    print(f'  eval "$({own_command()} env)"')
     sys.stdout.flush()
+
+
+def own_command() -> str:
+    """Return how another shell calls this installation: after `make run` it is on no PATH."""
+    script = Path(sys.executable).with_name("mitmgate")
+    if not script.exists():
+        return f"{shlex.quote(sys.executable)} -m mitmgate"
+    found = shutil.which("mitmgate")
+    return "mitmgate" if found and Path(found).samefile(script) else shlex.quote(str(script))
 
 
 __all__ = ["POLICY_FILE", "parse_listen", "run", "start"]
