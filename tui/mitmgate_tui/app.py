@@ -22,7 +22,7 @@ from mitmgate_tui.client import Client, Gate, Gone, Heard, Refused, Strange
 from mitmgate_tui.clock import Clock
 from mitmgate_tui.messages import Answer, DecisionFailed, DecisionTaken
 from mitmgate_tui.screens.help import HelpScreen
-from mitmgate_tui.screens.main import WIDE, MainScreen
+from mitmgate_tui.screens.main import NO_CALLS, WIDE, MainScreen
 from mitmgate_tui.screens.reason import ReasonScreen
 from mitmgate_tui.screens.view import Look, View
 from mitmgate_tui.signs import what
@@ -45,6 +45,7 @@ class Options:
     spawned: bool = False
     signals: bool = False
     linger: float = 1.2
+    welcome: str = NO_CALLS
 
 
 class Console(App[None], inherit_bindings=False):
@@ -78,7 +79,7 @@ class Console(App[None], inherit_bindings=False):
 
     def get_default_screen(self) -> MainScreen:
         """Begin on the main screen."""
-        return MainScreen(self.clock)
+        return MainScreen(self.clock, welcome=self.options.welcome)
 
     def on_mount(self) -> None:
         """Start to listen, and the two heartbeats: data 5 times a second, keys 20 times."""
@@ -246,8 +247,8 @@ class Console(App[None], inherit_bindings=False):
     def _tick(self) -> None:
         """Draw what changed: everything with the data, clocks each second, the keys at once."""
         view = self.view
-        if view is None:
-            return
+        if view is None or not view.is_mounted:
+            return  # a heartbeat may come before the first screen has its widgets
         armed = self.armed
         look = Look(self.board, self.clock, armed, self.read_only)
         drawn = (view, self.board.version, int(self.clock.wall()))

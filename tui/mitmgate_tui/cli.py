@@ -62,6 +62,7 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="started by `mitmgate run`: ctrl+c exits with 130, so that it ends as well",
     )
+    add("--welcome", metavar="TEXT", help="what the live view says before the first call")
     return parser
 
 
@@ -80,13 +81,19 @@ def _run(options: argparse.Namespace) -> int:
 
 def _draw(path: Path, key: str | None, options: argparse.Namespace) -> int:
     from mitmgate_tui.app import Options, connect
+    from mitmgate_tui.screens.main import NO_CALLS
 
-    wishes = Options(until_decided=options.until_decided, spawned=options.spawned, signals=True)
+    wishes = Options(
+        until_decided=options.until_decided,
+        spawned=options.spawned,
+        signals=True,
+        welcome=options.welcome or NO_CALLS,
+    )
     app = connect(path, key, operator=_user(), options=wishes)
     app.run()
     if app.return_code == 1:
         return CRASHED
-    if app.return_code == 0 and not options.until_decided:
+    if app.return_code == 0 and not (options.until_decided or options.spawned):
         print("The console is closed, the gate goes on. `mitmgate tui` comes back to it.")
     return app.return_code or 0
 

@@ -163,6 +163,8 @@ async def _serve(settings: Settings, *, source: str, console: bool, key: str | N
             log.notice("shadow mode: decisions are recorded, nothing is stopped by rule or scan")
         if sys.stdout.isatty():
             _greet(running, source)
+        if not console and running.pipeline.judge.policy.unattended == "deny":
+            log.notice("nobody watches: calls that need a person are denied at once")
         if console:
             await _with_console(settings, running, stopping, log)
         else:
@@ -181,7 +183,9 @@ async def _with_console(
 
     while not stopping.is_set():
         log.mute()
-        console = run_console(settings.state, running.operator_key, "--spawned")
+        console = run_console(
+            settings.state, running.operator_key, "--spawned", "--welcome", _how_to_connect(running)
+        )
         left = await _unless(stopping, console)
         log.unmute()
         if left is None or left == STOP_EVERYTHING:
@@ -224,10 +228,16 @@ async def _enter_pressed() -> None:
 
 def _greet(running: Running, source: str) -> None:
     print(f"\nmitmgate listens on {running.listen}, by {source}.")
-    print("Paste into the agent's shell:")
-    print(f"  export MITMGATE_STATE_DIR={shlex.quote(str(running.control.parent))}")
-    print(f'  eval "$({own_command()} env)"')
-    sys.stdout.flush()
+    print(_how_to_connect(running), flush=True)
+
+
+def _how_to_connect(running: Running) -> str:
+    folder = shlex.quote(str(running.control.parent))
+    return (
+        "Paste into the agent's shell:\n"
+        f"  export MITMGATE_STATE_DIR={folder}\n"
+        f'  eval "$({own_command()} env)"'
+    )
 
 
 def own_command() -> str:

@@ -11,6 +11,18 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
+_CA_USE = x509.KeyUsage(
+    digital_signature=False,
+    content_commitment=False,
+    key_encipherment=False,
+    data_encipherment=False,
+    key_agreement=False,
+    key_cert_sign=True,
+    crl_sign=True,
+    encipher_only=False,
+    decipher_only=False,
+)
+
 
 def make_pki(folder: Path, *names: str) -> tuple[Path, Path]:
     """Write ``ca.pem`` and ``server.pem`` (key and certificate for *names*) into *folder*."""
@@ -21,12 +33,19 @@ def make_pki(folder: Path, *names: str) -> tuple[Path, Path]:
     ca = (
         _certificate(ca_name, ca_name, ca_key.public_key())
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .add_extension(_CA_USE, critical=True)
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(ca_key.public_key()), False)
         .sign(ca_key, hashes.SHA256())
     )
     alternatives = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
     server = (
         _certificate(_name(names[0]), ca_name, server_key.public_key())
         .add_extension(alternatives, critical=False)
+        .add_extension(
+            # Python 3.13 and Go refuse a certificate without it.
+            x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()),
+            critical=False,
+        )
         .sign(ca_key, hashes.SHA256())
     )
     ca_file, server_file = folder / "ca.pem", folder / "server.pem"

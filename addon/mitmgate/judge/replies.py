@@ -65,7 +65,7 @@ def problem_reply(status: int, outcome: Outcome, text: str) -> Reply:
         "rule": outcome.rule,
         "id": outcome.id,
     }
-    return Reply(status, "application/problem+json", encode_json(document).encode())
+    return Reply(status, "application/problem+json", (encode_json(document) + "\n").encode())
 
 
 def _mcp_reply(outcome: Outcome, exchange: Exchange, text: str) -> Reply:

@@ -39,7 +39,12 @@ class ControlServer:
         self._path = path
         self._socket = _listen(path)
         config = uvicorn.Config(
-            app, log_config=None, access_log=False, lifespan="off", timeout_graceful_shutdown=1
+            app,
+            log_config=None,
+            log_level="error",
+            access_log=False,
+            lifespan="off",
+            timeout_graceful_shutdown=1,
         )
         self._server = _Server(config)
         self._task: asyncio.Task[None] | None = None
@@ -72,9 +77,9 @@ def _listen(path: Path) -> socket.socket:
                 hint="choose a shorter --state-dir",
             )
         )
-    path.unlink(missing_ok=True)  # left by a run that was killed; the lock says nobody uses it
     server = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
+        path.unlink(missing_ok=True)  # left by a run that was killed; the lock says it is unused
         server.bind(str(path))
         path.chmod(0o600)
         server.listen(64)

@@ -21,15 +21,16 @@ from mitmgate_tui.widgets.status import StatusLine
 from mitmgate_tui.widgets.waiting import Waiting
 
 WIDE = 100
+NO_CALLS = " no calls yet: point an agent at the proxy (`mitmgate env` says how)"
 
 
 class MainScreen(View):
     """Waiting on top, live below, detail at the right or on its own screen."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, *, welcome: str = NO_CALLS) -> None:
         super().__init__()
         self.waiting = Waiting(clock, id="waiting")
-        self.live = Live(clock, id="live")
+        self.live = Live(clock, id="live", empty=welcome)
         self.detail = Detail(id="detail")
         self._list: RowList = self.live
         self._detailed: str | None = None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 from rich.cells import cell_len
 
@@ -15,8 +14,6 @@ from mitmgate_tui.widgets.rows import Part, RowList
 
 class Live(RowList):
     """Follows the newest row until a row is selected or the view is scrolled back."""
-
-    EMPTY: ClassVar[str] = " no calls yet: point an agent at the proxy (`mitmgate env` says how)"
 
     only_notable = False
 

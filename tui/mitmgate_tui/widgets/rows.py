@@ -34,10 +34,10 @@ class RowList(ScrollView, can_focus=True):
             "selected", "selected-blurred",
         )
     }  # fmt: skip
-    EMPTY: ClassVar[str] = ""
 
-    def __init__(self, clock: Clock, *, id: str) -> None:
+    def __init__(self, clock: Clock, *, id: str, empty: str = "") -> None:
         super().__init__(id=id)
+        self._empty = empty
         self.clock = clock
         self.entries: list[Entry] = []
         self.selected: str | None = None
@@ -113,7 +113,8 @@ class RowList(ScrollView, can_focus=True):
         at = y + round(self.scroll_y)
         base = self.rich_style
         if at >= len(self.entries):
-            text = self.EMPTY if y == 0 and not self.entries else ""
+            lines = _folded(self._empty, width) if not self.entries else []
+            text = lines[y] if y < len(lines) else ""
             style = base + self._style("faint")
             return Strip([Segment(fit(text, width), style)], width)
         entry = self.entries[at]
@@ -159,3 +160,12 @@ class RowList(ScrollView, can_focus=True):
             self.jump(at)
         elif at >= top + height:
             self.jump(at - height + 1)
+
+
+def _folded(text: str, width: int) -> list[str]:
+    """Return the lines of *text*, each cut at *width*; whole, because people copy them."""
+    return [
+        line[start : start + width]
+        for line in text.split("\n")
+        for start in range(0, max(len(line), 1), max(width, 1))
+    ]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
 
 from rich.cells import cell_len
 
@@ -21,10 +20,8 @@ MAX_LINES = 10
 class Waiting(RowList):
     """Always has a row under the cursor while anything waits."""
 
-    EMPTY: ClassVar[str] = " ⏸ nothing waits"
-
     def __init__(self, clock: Clock, *, id: str) -> None:
-        super().__init__(clock, id=id)
+        super().__init__(clock, id=id, empty=" ⏸ nothing waits")
         self.border_title = "Waiting"
         self.add_class("empty")
         self.can_focus = False
