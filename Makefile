@@ -17,7 +17,7 @@ FIND_PYTHON = for name in $(PYTHON) python3 python3.13 python3.14; do \
 	"$$name" -c 'import sys; sys.version_info >= (3, 13) or sys.exit(1); print(sys.executable)' \
 	2>/dev/null && break; done
 
-.PHONY: help run demo check lint test soak lock docs clean
+.PHONY: help run demo check lint test soak bench lock docs clean
 
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -48,6 +48,9 @@ docs: .venv/.ready ## write docs/cli.md and docs/console.svg from the program it
 	mv docs/cli.md.new docs/cli.md
 	$(BIN)/python -m mitmgate_tui.screenshot > docs/console.svg.new
 	mv docs/console.svg.new docs/console.svg
+
+bench: .venv/.ready ## latency of a call: direct, stock mitmproxy, mitmgate, side by side
+	$(BIN)/python bench/calls.py
 
 lock: $(UV) ## choose the newest versions again and write the hashed lists
 	$(LOCK) --upgrade requirements/tools.in --output-file requirements/tools.txt

@@ -8,8 +8,10 @@ from mitmproxy import http
 from mitmproxy.connection import Client
 from mitmproxy.proxy.mode_specs import ReverseMode
 
+from mitmgate.errors import WireError
 from mitmgate.judge.inputs import AnswerInput, RequestInput, Tunnel
 from mitmgate.judge.replies import Reply
+from mitmgate.net.authority import normalise_host
 from mitmgate.wire.http import AnswerHead, Headers, RequestHead
 
 
@@ -24,7 +26,7 @@ def request_input(flow: http.HTTPFlow, *, exchange: str, connect: str | None) ->
     head = RequestHead(
         method=request.method,
         scheme=scheme,
-        host=request.host.rstrip(".").lower(),
+        host=normalised(request.host),
         port=request.port,
         target=target,
         headers=_headers(request.headers),
@@ -76,6 +78,14 @@ def replace_body(message: http.Message, text: str) -> None:
     message.headers.pop("transfer-encoding", None)
     message.raw_content = text.encode()
     message.headers["content-length"] = str(len(message.raw_content))
+
+
+def normalised(host: str) -> str:
+    """Return *host* in the one form that policies compare, as it is where it has none."""
+    try:
+        return normalise_host(host)
+    except WireError:
+        return host  # no rule speaks of it, and `check_names` refuses it
 
 
 def _headers(headers: http.Headers) -> Headers:

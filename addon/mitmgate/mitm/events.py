@@ -41,8 +41,10 @@ class StreamJudge:
         self._exchange = exchange
         self._head = head
         self._number = 0
-        # The decoded stream has no bound of its own; each event has.
-        self._body = BodyDecoder(head.get("content-encoding"), limit=1 << 62)
+        # A plain stream has no bound of its own; each event has. What is compressed needs one:
+        # one chunk of it can be gigabytes. MCP servers are asked not to compress.
+        encoding = head.get("content-encoding")
+        self._body = BodyDecoder(encoding, limit=1 << 62 if encoding is None else limits.body)
         self._decoder = SseDecoder(limits.event)
 
     def feed(self, chunk: bytes) -> Iterator[bytes | HeldEvent]:

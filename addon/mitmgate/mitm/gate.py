@@ -25,6 +25,7 @@ from mitmgate.mitm.convert import (
     agent_of,
     answer_head,
     answer_input,
+    normalised,
     replace_body,
     request_input,
     response_from,
@@ -85,13 +86,16 @@ class Gate:
         port = server[1] if server else 0
         agent = address_of(data.context.client)
         distrusted = "does not trust" in (data.conn.error or "")
+        exchange = self._core.next_exchange()
         self._core.fail(
-            self._core.next_exchange(),
+            exchange,
             "connect",
             "client_distrusts_ca" if distrusted else "tls_handshake_failed",
             f"not inspected: {_DISTRUST if distrusted else _BROKEN_OFF}",
             subject=Subject(agent, "egress", name, port, f"{name}:{port}", "CONNECT"),
         )
+        # A client that pins tries again for ever: kept, these would push live exchanges out.
+        self._core.end(exchange)
 
     def next_layer(self, nextlayer: NextLayer) -> None:
         """Make HTTP layers ours; whatever is neither HTTP nor TLS is closed."""
@@ -125,14 +129,15 @@ class Gate:
             return
         host, port = address[0], address[1]
         exchange = self._dialling.get((data.client.id, host, port), "")
-        static = self._core.judge.policy.resolve(host)
+        name = normalised(host)
+        static = self._core.judge.policy.resolve(name)
         addresses = (static,) if static else await self._resolve(host, port)
         # In reverse mode the operator named the only server there is.
         chosen = static is not None or isinstance(data.client.proxy_mode, ReverseMode)
         given = DialInput(
             exchange=exchange or self._core.next_exchange(),
             agent=address_of(data.client),
-            host=host,
+            host=name,
             port=port,
             addresses=addresses,
             static=chosen,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import contextlib
+import logging
+from collections.abc import Iterator, Mapping, Sequence
 
 from mitmproxy import hooks
 from mitmproxy.addons import core, disable_h2c, next_layer, proxyserver, tlsconfig
@@ -15,10 +17,11 @@ from mitmproxy.proxy.mode_specs import ProxyMode
 
 from mitmgate.errors import ConfigError, Problem
 from mitmgate.mitm.guard import Guard
-from mitmgate.mitm.options import apply_options, unsafe_options
+from mitmgate.mitm.options import apply_options, misplaced_options, unsafe_options
 from mitmgate.mitm.table import HookTable
 
 _MODES = ("regular", "reverse", "transparent")
+_STOP_SECONDS = 3.0
 
 
 class LeanMaster(Master):
@@ -52,7 +55,8 @@ class LeanMaster(Master):
             apply_options(self.options, settings, chosen)
         except OptionsError as error:
             raise ConfigError(Problem(str(error), hint="see `mitmgate run --help`")) from error
-        problems = [*_unsupported_modes(self.options.mode), *unsafe_options(self.options)]
+        problems = [*_unsupported_modes(self.options.mode), *misplaced_options(chosen),
+                    *unsafe_options(self.options)]  # fmt: skip
         if problems:
             raise ConfigError(*problems)
         table = HookTable(addons, Guard(self._abort))
@@ -60,7 +64,9 @@ class LeanMaster(Master):
 
     async def start(self) -> None:
         """Listen; raise ConfigError where that is not possible."""
-        if not await self._proxyserver.setup_servers():
+        with _unlogged("mitmproxy.addons.proxyserver"):  # the error below says it, once and clearer
+            listening = await self._proxyserver.setup_servers()
+        if not listening:
             reasons = [s.last_exception for s in self._proxyserver.servers if s.last_exception]
             raise ConfigError(*(_cannot_listen(reason) for reason in reasons))
         await self.running()
@@ -72,7 +78,16 @@ class LeanMaster(Master):
             for transport in list(handler.transports.values()):
                 if transport.handler is not None:
                     transport.handler.cancel("shutdown")
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_STOP_SECONDS):
+                await self._connections_ended()
         await self.addons.trigger_event(hooks.DoneHook())
+
+    async def _connections_ended(self) -> None:
+        # Their last hooks record how each exchange ended.
+        while self._proxyserver.connections:  # noqa: ASYNC110 - mitmproxy has no event for it
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.01)
 
     def _abort(self, client: Client, connection: Connection) -> None:
         handler = self._proxyserver.connections.get(client.id)
@@ -82,18 +97,33 @@ class LeanMaster(Master):
             writer.transport.abort()
 
 
+@contextlib.contextmanager
+def _unlogged(name: str) -> Iterator[None]:
+    logger = logging.getLogger(name)
+    logger.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = False
+
+
 def _unsupported_modes(modes: Sequence[str]) -> list[Problem]:
     problems = []
     for mode in modes:
         try:
-            name = ProxyMode.parse(mode).type_name
+            parsed = ProxyMode.parse(mode)
         except ValueError as error:
             problems.append(Problem(f"not a proxy mode: {error}", key="--mode"))
             continue
-        if name not in _MODES:
+        if parsed.custom_listen_host is not None or parsed.custom_listen_port is not None:
+            # It would go around the check that keeps other machines out.
+            problems.append(
+                Problem("a mode does not say where to listen", key="--mode", hint="use --listen")
+            )
+        if parsed.type_name not in _MODES:
             problems.append(
                 Problem(
-                    f"mode {name} is not supported",
+                    f"mode {parsed.type_name} is not supported",
                     key="--mode",
                     hint=f"use one of {', '.join(_MODES)}",
                 )

@@ -31,6 +31,17 @@ REQUIRED: Mapping[str, tuple[Any, str]] = {
     "keep_host_header": (True, "reverse mode would hide a wrong Host from the server"),
     "stream_large_bodies": (None, "large bodies would pass unread"),
     "store_streamed_bodies": (False, "memory would grow with every stream"),
+    "server": (True, "nothing would listen"),
+}
+
+# Checked where `run` takes them; set here they would go around those checks (0.0.0.0 without
+# --open, another CA than the one that agents were told to trust).
+OWN_OPTION: Mapping[str, str] = {
+    "confdir": "--state-dir",
+    "listen_host": "--listen",
+    "listen_port": "--listen",
+    "mode": "--mode",
+    "ssl_verify_upstream_trusted_ca": "--upstream-ca",
 }
 
 DEFAULTS: Mapping[str, Any] = {
@@ -60,6 +71,17 @@ def unsafe_options(options: Options) -> list[Problem]:
             )
         )
     return problems
+
+
+def misplaced_options(chosen: Sequence[str]) -> list[Problem]:
+    """Return a problem for each ``NAME=VALUE`` of *chosen* that has an option of its own."""
+    names = dict.fromkeys(setting.partition("=")[0] for setting in chosen)
+    return [
+        Problem("has an option of its own", key=f"mitmproxy option {name}",
+                hint=f"use {OWN_OPTION[name]}")
+        for name in names
+        if name in OWN_OPTION
+    ]  # fmt: skip
 
 
 def apply_options(options: Options, settings: Mapping[str, Any], chosen: Sequence[str]) -> None:

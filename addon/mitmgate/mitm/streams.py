@@ -7,6 +7,7 @@ stream pauses; it also answers in the client's own shape when the upstream canno
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -27,6 +28,10 @@ from mitmproxy.proxy.layers.http._events import (
     ResponseData,
     ResponseProtocolError,
 )
+
+from mitmgate.mitm.guard import failure_response
+
+logger = logging.getLogger("mitmgate.streams")
 
 
 @dataclass
@@ -82,7 +87,7 @@ class GateHttpStream(HttpStream):
         try:
             yield from self._judged(judge, event.data)
         except Exception as error:  # noqa: BLE001 - whatever fails here must not pass
-            last = self._keeper.stream_failed(self.flow, error)
+            last = self._last_words(error)
             if last:
                 yield self._to_client(ResponseData(self.stream_id, last))
             yield self._to_client(
@@ -102,10 +107,21 @@ class GateHttpStream(HttpStream):
         if not error:
             self.context.server = self.flow.server_conn = connection
             return True
-        self.flow.response = self._keeper.unreachable(self.flow, error)
+        try:
+            self.flow.response = self._keeper.unreachable(self.flow, error)
+        except Exception as failure:  # noqa: BLE001 - raised here, the client would wait for ever
+            logger.error("no answer for an unreachable server: %s", type(failure).__name__)
+            self.flow.response = failure_response()
         self.flow.response.timestamp_start = time.time()
         yield from self.send_response()
         return False
+
+    def _last_words(self, error: Exception) -> bytes:
+        try:
+            return self._keeper.stream_failed(self.flow, error)
+        except Exception as failure:  # noqa: BLE001 - the stream must be cut all the same
+            logger.error("no denial for a failed stream: %s", type(failure).__name__)
+            return b""
 
     def _judged(self, judge: EventJudge, chunk: bytes) -> layer.CommandGenerator[None]:
         ready = bytearray()
@@ -135,6 +151,17 @@ class GateHttpLayer(HttpLayer):
         stream = GateHttpStream(self.context.fork(), stream_id, self.keeper)
         self.streams[stream_id] = stream
         yield from self.event_to_child(stream, events.Start())
+
+    def get_connection(
+        self, event: GetHttpConnection, *, reuse: bool = True
+    ) -> layer.CommandGenerator[None]:
+        """Connect for *event*, also where an earlier attempt failed."""
+        for connection in self.connections:
+            # mitmproxy would repeat the old failure for as long as the client stays, in words
+            # that no longer tell who refused it, though the server may be back.
+            if not connection.connected and event.connection_spec_matches(connection):
+                connection.error = None
+        yield from super().get_connection(event, reuse=reuse)
 
 
 def adopt(top: layer.Layer, keeper: StreamKeeper) -> None:

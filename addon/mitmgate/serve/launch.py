@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import certifi
+from cryptography import x509
 
 from mitmgate import __version__
 from mitmgate.ca.authority import Authority, ensure_ca
-from mitmgate.ca.storage import write_whole
+from mitmgate.ca.storage import private_folder, write_whole
 from mitmgate.control.models import State
 from mitmgate.errors import ConfigError, Problem
 from mitmgate.judge.judge import Judge
@@ -95,12 +96,12 @@ async def proxy(
         audit = open_audit(folder)
         stack.callback(audit.close)
         pipeline = _pipeline(settings, audit, stack, log)
+        stack.callback(pipeline.close)  # after the proxy: its last hooks still judge and record
         master = LeanMaster()
         gate = make_gate(pipeline, resolve, lambda: master.listen_addresses)
         master.configure(gate, _options(settings, authority), settings.options)
         await master.start()
         stack.push_async_callback(master.stop)
-        stack.callback(pipeline.close)
         listen = _address(master.listen_addresses)
         key = operator_key or secrets.token_urlsafe(24)
         socket = folder / "control.sock"
@@ -158,7 +159,7 @@ def start_of(judge: Judge, listen: str, now: float) -> dict[str, Any]:
 def open_audit(folder: Path) -> AuditLog:
     """Open the audit file in the state folder."""
     where = folder / "audit"
-    where.mkdir(mode=0o700, exist_ok=True)
+    private_folder(where)
     return AuditLog(where / "audit.jsonl", time=time.time())
 
 
@@ -178,15 +179,18 @@ def upstream_roots(extra: Path | None, folder: Path) -> Path:
                 hint="give a PEM file of certificates",
             )
         ) from error
-    if b"-----BEGIN CERTIFICATE-----" not in more:
+    try:
+        # A damaged one would refuse every upstream later, and nobody would know why.
+        x509.load_pem_x509_certificates(more)
+    except ValueError as error:
         raise ConfigError(
             Problem(
-                "holds no PEM certificate",
+                "holds no PEM certificate, or a damaged one",
                 file=str(extra),
                 key="--upstream-ca",
                 hint="give a PEM file of certificates",
             )
-        )
+        ) from error
     roots = folder / "upstream-roots.pem"
     write_whole(roots, public.read_bytes() + b"\n" + more, mode=0o600)
     return roots
