@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from mitmgate.cli.app import invoke
+from mitmgate.record.audit import TORN_NOTE, note_record
 
 BASE = {"v": 1, "time": "2026-11-21T08:00:00.000Z"}
 
@@ -156,6 +157,19 @@ def test_a_damaged_line_is_named_and_the_rest_is_shown(
     out, err = capsys.readouterr()
     assert _ids(out) == list("abcde")
     assert err.startswith(f"error: {path}:4: ")
+
+
+def test_a_line_that_a_killed_proxy_cut_is_a_warning_once_the_next_start_noted_it(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = state / "audit" / "audit.jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    note = json.dumps(note_record(TORN_NOTE, time=0.0)).encode() + b"\n"
+    path.write_bytes(b"".join([*lines[:3], b'{"v":1,"type":"dec\n', note, *lines[3:]]))
+    assert _audit(state, "query", "--json") == 0
+    out, err = capsys.readouterr()
+    assert _ids(out) == list("abcde")
+    assert err.startswith(f"warning: {path}:4: ")
 
 
 def test_no_audit_file_says_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

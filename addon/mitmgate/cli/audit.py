@@ -104,14 +104,15 @@ class _Damages:
     def __call__(self, damage: Damage) -> None:
         from mitmgate.errors import Problem
 
-        self.exit_code = 2
+        if not damage.noted:  # a proxy that was killed or lost power says so when it starts again
+            self.exit_code = 2
         problem = Problem(
             damage.message,
             file=str(self._path),
             line=damage.line,
             hint="left out; the other lines are shown",
         )
-        print(f"error: {problem}", file=sys.stderr)
+        print(f"{'warning' if damage.noted else 'error'}: {problem}", file=sys.stderr)
 
 
 def _print(entries: Iterable[Entry], *, as_json: bool) -> None:

@@ -75,12 +75,12 @@ def run(
     \b
     Example: mitmgate run --listen 127.0.0.1:0 --no-console --capture captures/
     """
+    host, port = parse_listen(listen)
+    refuse_open(host, is_open=is_open)
     from mitmgate.cli.operator import read_key_file
     from mitmgate.serve.launch import Settings
 
     folder = state_dir(state)
-    host, port = parse_listen(listen)
-    refuse_open(host, is_open=is_open)
     terminal = sys.stdin.isatty() and sys.stdout.isatty()
     if terminal and policy is None:
         from mitmgate.cli.first_run import ask_model_api

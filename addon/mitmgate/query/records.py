@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
 from mitmgate.errors import ConfigError, Problem
+from mitmgate.record.audit import TORN_NOTE
 
 _LONGEST = 1024 * 1024
 _TYPES = frozenset({"start", "decision", "resolution", "completion", "note"})
@@ -19,10 +20,11 @@ _NEEDED = ("id", "exchange", "kind", "channel", "agent", "host", "endpoint", "me
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """A line that is no record, counted from 1."""
+    """A line that is no record, counted from 1; ``noted`` when the next record tells of it."""
 
     line: int
     message: str
+    noted: bool = False
 
 
 type Record = Mapping[str, Any]
@@ -30,6 +32,19 @@ type Record = Mapping[str, Any]
 
 def read_records(path: Path) -> Iterator[Record | Damage]:
     """Yield what *path* holds. A last line without its end is being written: it is left out."""
+    damage: Damage | None = None
+    for item in _lines(path):
+        if damage is not None:
+            noted = not isinstance(item, Damage) and item.get("note") == TORN_NOTE
+            yield replace(damage, noted=noted)
+        damage = item if isinstance(item, Damage) else None
+        if not isinstance(item, Damage):
+            yield item
+    if damage is not None:
+        yield damage
+
+
+def _lines(path: Path) -> Iterator[Record | Damage]:
     with _open(path) as file:
         number = 0
         while line := file.readline(_LONGEST):

@@ -14,6 +14,7 @@ from mitmgate.errors import ConfigError, Problem
 from mitmgate.record.lines import LineFile, encode_line, timestamp
 
 VERSION = 1
+TORN_NOTE = "the line before was cut off: power or disk"
 
 
 def base_record(kind: str, *, time: float) -> dict[str, Any]:
@@ -49,7 +50,7 @@ class AuditLog:
             ) from error
         if self._file.was_torn:
             try:
-                self.append(note_record("the line before was cut off: power or disk", time=time))
+                self.append(note_record(TORN_NOTE, time=time))
             except OSError:
                 self._file.close()
                 raise
