@@ -8,6 +8,7 @@ SHELL := /bin/sh
 ARGS ?= run
 BIN  := .venv/bin
 UV   := .tools/bin/uv
+SYNC := $(UV) pip sync --quiet --require-hashes --python $(BIN)/python requirements/dev.txt
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.13 --generate-hashes \
 	--custom-compile-command "make lock"
 
@@ -74,6 +75,7 @@ $(UV): requirements/tools.txt
 	@python="$$($(FIND_PYTHON))"; test -x $(BIN)/python \
 		|| $(UV) venv --quiet --clear --no-project --python "$${python:-3.13}" .venv \
 		|| { echo "error: Python 3.13 is needed; name one that you have: make PYTHON=/path/to/python3.13" >&2; exit 1; }
-	@$(UV) pip sync --quiet --require-hashes --python $(BIN)/python requirements/dev.txt
+	@$(SYNC) || { echo "trying again with the system's own roots (a company's proxy, say)"; \
+		UV_SYSTEM_CERTS=true $(SYNC); }
 	@$(UV) pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --editable .
 	@touch $@
