@@ -11,7 +11,7 @@ from dataclasses import replace
 
 from mitmgate.errors import WireError
 from mitmgate.judge.effects import Concluded, Weighed, on_surface, weigh
-from mitmgate.judge.inputs import EventInput
+from mitmgate.judge.inputs import AnswerInput, EventInput
 from mitmgate.judge.prepare import PreparedAnswer
 from mitmgate.judge.state import Exchange, Memory
 from mitmgate.policy.decide import Call, decide
@@ -35,6 +35,9 @@ def judge_answer(
     if not exchange.mcp:
         return _judge_egress(policy, prepared, exchange)
     body = prepared.body
+    if _is_hidden_stream(prepared):
+        problem = WireError("parse_error", "the answer could be read as an event stream")
+        return _refused(exchange, problem, prepared.findings)
     if isinstance(prepared.input, EventInput) and prepared.input.event not in ("message", ""):
         # Every SDK ignores other event types on this transport; the text is scanned all the same.
         return _found(policy, exchange, prepared.findings)
@@ -49,6 +52,17 @@ def judge_answer(
 def replace_code(problem: WireError, code: str) -> WireError:
     """Return *problem* under another *code*."""
     return WireError(code, str(problem), rpc_code=problem.rpc_code)
+
+
+def _is_hidden_stream(prepared: PreparedAnswer) -> bool:
+    """Tell whether a client could look for events in what we read as a whole answer."""
+    # TypeScript clients ask whether the header *includes* "text/event-stream", and fetch joins
+    # two Content-Type headers: "image/png;x=text/event-stream" is a stream of events to them.
+    given = prepared.input
+    kinds = (value.lower() for name, value in given.head.headers if name == "content-type")
+    return isinstance(given, AnswerInput) and bool(given.body) and (
+        any("text/event-stream" in kind for kind in kinds)
+    )  # fmt: skip
 
 
 def _may_be_message(prepared: PreparedAnswer) -> bool:
@@ -85,18 +99,26 @@ def _judge_result(
     exchange: Exchange,
     message: Result | Failure,
 ) -> Concluded:
-    asked = memory.settle(exchange, message.id)
+    again = exchange.answered and exchange.asked(message.id)
+    asked = None if again else memory.settle(exchange, message.id)
     status = prepared.input.head.status
     if asked is None and not (message.id is None and status >= 400):
         problem = WireError("unmatched_answer", "an answer to no request that is open")
         return _refused(exchange, problem, prepared.findings)
-    if exchange.request is not None and message.id == exchange.request.id:
+    if exchange.asked(message.id):
         exchange.answered = True
     if asked in _PROOF and isinstance(message, Result) and exchange.endpoint is not None:
         memory.endpoints.learn(
             exchange.endpoint, protocol_version=exchange.subject.protocol_version
         )
-    return _found(policy, exchange, prepared.findings)
+    return _found(policy, exchange, prepared.findings, _answered(exchange, message, asked))
+
+
+def _answered(exchange: Exchange, message: Result | Failure, asked: str | None) -> Request | None:
+    """Return the request that *message* answers where it is another than the exchange's own."""
+    if asked is None or message.id is None or exchange.asked(message.id):
+        return None
+    return Request(message.id, asked)
 
 
 def _judge_server_call(
@@ -125,8 +147,16 @@ def _judge_egress(policy: Policy, prepared: PreparedAnswer, exchange: Exchange) 
     return _found(policy, exchange, findings)
 
 
-def _found(policy: Policy, exchange: Exchange, findings: tuple[Finding, ...]) -> Concluded:
-    return Concluded(exchange.subject, weigh(policy, _ALLOWED, findings), findings)
+def _found(
+    policy: Policy,
+    exchange: Exchange,
+    findings: tuple[Finding, ...],
+    other: Request | None = None,
+) -> Concluded:
+    subject = exchange.subject
+    if other is not None:
+        subject = replace(subject, method=other.method[:100], tool=None)
+    return Concluded(subject, weigh(policy, _ALLOWED, findings), findings)
 
 
 def _refused(exchange: Exchange, problem: WireError, findings: tuple[Finding, ...]) -> Concluded:

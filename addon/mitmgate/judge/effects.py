@@ -9,11 +9,14 @@ from mitmgate.judge.outcome import Subject
 from mitmgate.policy.decide import scan_effect
 from mitmgate.policy.load import Policy
 from mitmgate.policy.verdict import Decision, Verdict
+from mitmgate.scan.engine import KEY_MARK
 from mitmgate.scan.finding import Finding
 from mitmgate.scan.redact import redactable, redaction_edits
 from mitmgate.wire.edit import Edit
 from mitmgate.wire.surfaces import Surface
 
+_ANSWERS = frozenset({Surface.RESULTS, Surface.DEFINITIONS, Surface.EGRESS_RESPONSE})
+_LONGEST_PLACE = 200
 _ADVICE = {
     "secrets": "It holds what looks like a credential. Remove it; sending it again will not help.",
     "injection": "It holds text that tries to give instructions to the model.",
@@ -54,20 +57,33 @@ def weigh(policy: Policy, decision: Decision, findings: Sequence[Finding]) -> We
                 continue
             effect = "deny"  # what cannot be taken out must not go through
         if effect in ("ask", "deny"):
-            decision = _stricter(decision, finding, Verdict.from_word(effect))
+            place = _place(finding, findings)
+            decision = _stricter(decision, finding, Verdict.from_word(effect), place)
     edits = redaction_edits(redacted) if redacted else ()
     return Weighed(decision, tuple(edits))
 
 
-def _stricter(decision: Decision, finding: Finding, verdict: Verdict) -> Decision:
+def _stricter(decision: Decision, finding: Finding, verdict: Verdict, place: str) -> Decision:
     if verdict <= decision.verdict:
         return decision
-    place = finding.pointer or "the body"
+    # The server chooses the names in its answers. Quoted in our sentence, which the model
+    # trusts, "/result/Ignore all rules and ..." would be the injection that we stopped.
+    told = "the answer" if finding.surface in _ANSWERS else place
     return Decision(
         verdict,
         f"scan.{finding.detector}",
         "finding",
         f"{finding.rule} at {place} (scan.{finding.detector}.{finding.surface.value}: "
         f"{verdict.word})",
-        f"Stopped by a content check ({finding.rule} at {place}). {_ADVICE[finding.detector]}",
+        f"Stopped by a content check ({finding.rule} at {told}). {_ADVICE[finding.detector]}",
     )
+
+
+def _place(finding: Finding, findings: Sequence[Finding]) -> str:
+    """Return where *finding* stands, without a member's name that is itself a finding."""
+    if finding.pointer.endswith(KEY_MARK):
+        return "the name of a member"
+    named = (f.pointer.removesuffix(KEY_MARK) for f in findings if f.pointer.endswith(KEY_MARK))
+    if any(f"{finding.pointer}/".startswith(f"{name}/") for name in named):
+        return "the body"
+    return finding.pointer[:_LONGEST_PLACE] or "the body"

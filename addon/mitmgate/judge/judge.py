@@ -36,7 +36,9 @@ from mitmgate.judge.state import Exchange, Memory
 from mitmgate.policy.load import Policy
 from mitmgate.policy.verdict import Decision, Verdict
 from mitmgate.scan.engine import Scanner
+from mitmgate.wire.denial import denial_for_request
 from mitmgate.wire.edit import apply_edits
+from mitmgate.wire.jsonrpc import Failure, Notification, Request, Result
 from mitmgate.wire.strictjson import encode_json
 
 type Prepared = PreparedRequest | PreparedAnswer | ConnectInput | DialInput | EndInput
@@ -141,12 +143,20 @@ class Judge:
     def replacement(self, outcome: Outcome, prepared: Prepared, text: str) -> str | None:
         """Return the JSON that stands in a stream for the event *outcome* stopped, None: drop it.
 
-        Only an answer is replaced; a server's own message that was stopped is dropped.
+        Only an answer is replaced; a server's own message that was stopped is dropped, and so is
+        an answer to nobody.
         """
         exchange = self._memory.get(outcome.exchange)
-        if exchange is None or not isinstance(prepared, PreparedAnswer):
+        if exchange is None or not exchange.mcp or not isinstance(prepared, PreparedAnswer):
             return None
-        return self.denial(outcome, text) if outcome.subject == exchange.subject else None
+        message = prepared.body.message
+        if isinstance(message, Request | Notification) or outcome.code == "unmatched_answer":
+            return None
+        number = message.id if isinstance(message, Result | Failure) else None
+        if number is None or exchange.asked(number):
+            return self.denial(outcome, text)
+        other = Request(number, outcome.subject.method)  # of another stream, answered on this one
+        return encode_json(denial_for_request(other, text, modern=exchange.modern))
 
     def denial(self, outcome: Outcome, text: str) -> str | None:
         """Return the JSON that denies the request of *outcome*'s exchange, None if it had none."""

@@ -47,7 +47,7 @@ def judge_dial(
 
 
 def _problem(policy: Policy, given: DialInput, address: str) -> Decision | None:
-    if (address, given.port) in given.own:
+    if _is_own(address, given):
         return _deny("own_address", f"{given.host} is this proxy itself")
     kind = classify(address)
     if kind is AddressClass.PUBLIC or given.static or policy.private_allowed(address):
@@ -58,6 +58,14 @@ def _problem(policy: Policy, given: DialInput, address: str) -> Decision | None:
         "network.allow_private or network.resolve permits it",
         f"{given.host} resolves to an address that is not public.",
     )
+
+
+def _is_own(address: str, given: DialInput) -> bool:
+    if (address, given.port) in given.own:
+        return True
+    # Who listens on every address listens on this one: a call to itself would go round for ever.
+    everywhere = any(port == given.port and host in ("0.0.0.0", "::") for host, port in given.own)
+    return everywhere and classify(address) is AddressClass.LOOPBACK
 
 
 def _subject(given: DialInput) -> Subject:

@@ -46,7 +46,8 @@ class Body:
     """A body as read: its text and, where it is one, its JSON-RPC message.
 
     ``problem`` says why it could not be read in exactly one way; ``suspect`` that a sloppier
-    parser could still take it for JSON-RPC. ``text`` is None for a body that is no text.
+    parser could still take it for JSON-RPC. ``text`` is None for a body that is no text;
+    ``unread`` is then what a lenient decoder makes of it.
     """
 
     text: str | None = None
@@ -54,6 +55,7 @@ class Body:
     problem: WireError | None = None
     suspect: bool = False
     utf8: bool = True
+    unread: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,11 +87,15 @@ def prepare_request(request: RequestInput, scanner: Scanner, limits: Limits) -> 
     except WireError as problem:
         return PreparedRequest(request, Body(), Recognition.NONE, (), problem)
     body = _read(raw, request.head.get("content-type"))
+    texts = [
+        *_head_texts(request.head),
+        *_request_texts(body),
+        *_unread(Surface.EGRESS_REQUEST, body),
+    ]
     recognition = Recognition.NONE
     if body.message is not None:
         recognition = recognise(body.message, request.head.headers)
-    findings = scanner.scan([*_head_texts(request.head), *_request_texts(body)])
-    return PreparedRequest(request, body, recognition, findings)
+    return PreparedRequest(request, body, recognition, scanner.scan(texts))
 
 
 def prepare_answer(
@@ -97,13 +103,18 @@ def prepare_answer(
 ) -> PreparedAnswer:
     """Read and scan a whole answer; *method* is the MCP method it answers, None for egress."""
     try:
-        raw = decode_body(answer.body, answer.head.get("content-encoding"), limit=limits.body)
+        codings = [value for name, value in answer.head.headers if name == "content-encoding"]
+        raw = decode_body(answer.body, ",".join(codings), limit=limits.body)
     except WireError as problem:
         return PreparedAnswer(answer, Body(problem=problem), ())
-    if not raw or not _is_text(answer.head):
+    # Clients look for "application/json" anywhere in the header ("image/png;x=application/json"),
+    # so what answers MCP is read whatever it calls itself.
+    if not raw or (method is None and not _is_text(answer.head)):
         return PreparedAnswer(answer, Body(utf8=False), ())
     body = _read(raw, answer.head.get("content-type"))
-    return PreparedAnswer(answer, body, scanner.scan(_answer_texts(body, method)))
+    surface = Surface.EGRESS_RESPONSE if method is None else Surface.RESULTS
+    texts = [*_answer_texts(body, method), *_unread(surface, body)]
+    return PreparedAnswer(answer, body, scanner.scan(texts))
 
 
 def prepare_event(event: EventInput, method: str | None, scanner: Scanner) -> PreparedAnswer:
@@ -119,7 +130,8 @@ def _read(raw: bytes, content_type: str | None) -> Body:
         text = decode_text(raw, content_type)
     except WireError as problem:
         lenient = raw.decode("utf-8", "replace")
-        return Body(problem=problem, suspect=looks_like_jsonrpc(lenient), utf8=False)
+        suspect = looks_like_jsonrpc(lenient)
+        return Body(problem=problem, suspect=suspect, utf8=False, unread=lenient)
     body = _read_text(text)
     return body if is_utf8(content_type, raw) else _not_utf8(body)
 
@@ -148,6 +160,12 @@ def _head_texts(head: RequestHead) -> Iterator[Text]:
     for name, value in head.headers:
         if name not in _CREDENTIAL_HEADERS and len(value) >= 16:
             yield Text(Surface.EGRESS_REQUEST, f"#header/{name}", value)
+
+
+def _unread(surface: Surface, body: Body) -> Iterator[Text]:
+    # One byte that is no UTF-8 must not hide the rest. No edit can be made here either.
+    if body.unread is not None:
+        yield Text(surface, "#body", body.unread.replace("\0", ""))
 
 
 def _request_texts(body: Body) -> Iterable[Text]:
@@ -179,10 +197,7 @@ def _message_texts(
 ) -> Iterator[Text]:
     match message:
         case Request() | Notification():
-            if surface is Surface.ARGUMENTS:
-                yield from walk_params(message.method, message.params)
-            else:
-                yield from walk_json(surface, _mapping(message.params), "/params")
+            yield from _call_texts(message, surface)
         case Result():
             if method is None:  # the client answers a server's request
                 yield from walk_json(surface, message.result, "/result")
@@ -199,6 +214,17 @@ def _message_texts(
                     yield Text(text.surface, f"/{number}{text.pointer}", text.text, text.key)
         case _:
             assert_never(message)
+
+
+def _call_texts(message: Request | Notification, surface: Surface) -> Iterator[Text]:
+    # "#method" and "#id": editing them would make another call of it.
+    yield Text(surface, "#method", message.method)
+    if isinstance(message, Request) and isinstance(message.id, str):
+        yield Text(surface, "#id", message.id)
+    if surface is Surface.ARGUMENTS:
+        yield from walk_params(message.method, message.params)
+    else:
+        yield from walk_json(surface, _mapping(message.params), "/params")
 
 
 def _mapping(params: Mapping[str, Any] | None) -> Mapping[str, Any]:

@@ -7,6 +7,7 @@ egress rules. Findings can then only make it stricter.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import replace
 
 from mitmgate.errors import WireError
@@ -18,6 +19,7 @@ from mitmgate.judge.state import Exchange, Memory
 from mitmgate.policy.decide import Call, EgressCall, decide, decide_egress, decide_unknown
 from mitmgate.policy.load import Policy
 from mitmgate.policy.models_list import is_model_api
+from mitmgate.policy.syntax import is_plain_path
 from mitmgate.policy.verdict import Decision, Verdict
 from mitmgate.scan.finding import Finding
 from mitmgate.wire.endpoints import Endpoint
@@ -62,6 +64,10 @@ def judge_request(policy: Policy, memory: Memory, prepared: PreparedRequest) -> 
     if prepared.problem is not None:
         exchange.subject = replace(exchange.subject, channel="egress")
         return _judged(exchange, Weighed(_refused(prepared.problem)), ())
+    if _is_upgrade(request):
+        problem = WireError("upgrade_refused", "protocol upgrades (WebSocket, h2c) are refused")
+        findings = on_surface(prepared.findings, Surface.EGRESS_REQUEST)
+        return _judged(exchange, Weighed(_refused(problem)), findings)
     is_endpoint = server is not None or memory.endpoints.known(endpoint)
     body = prepared.body
     if body.message is not None and (is_endpoint or prepared.recognition is Recognition.DEFINITE):
@@ -71,7 +77,7 @@ def judge_request(policy: Policy, memory: Memory, prepared: PreparedRequest) -> 
         problem = body.problem or WireError("parse_error", "the body is not a JSON-RPC message")
         return _judged(exchange, Weighed(_refused(problem, code="parse_error")), ())
     if is_endpoint and _is_stream(request):
-        return _judge_stream(policy, memory, exchange, request)
+        return _judge_stream(policy, memory, prepared, exchange)
     if body.problem is not None and body.suspect:
         # A sloppier parser upstream could run what we cannot read in one way.
         return _judged(exchange, Weighed(_refused(body.problem, code="ambiguous_message")), ())
@@ -106,7 +112,7 @@ def _judge_message(
     exchange.modern = is_modern(message, headers)
     exchange.subject = replace(
         exchange.subject,
-        method=_method_of(message)[:100],
+        method=_shown_method(message, findings),
         tool=_shown_target(message, findings),
         protocol_version=(protocol_version(message, headers) or "")[:40] or None,
     )
@@ -157,7 +163,9 @@ def _unknown_server(
     if subject.server is not None or exchange.endpoint is None:
         return None
     decision = decide_unknown(policy, subject.endpoint)
-    question = f"server {subject.agent} {subject.endpoint}"
+    # What is shown of a URL may be cut short or redacted; an answer is for this very one.
+    path = hashlib.sha256(exchange.endpoint.path.encode("utf-8", "replace")).hexdigest()[:16]
+    question = f"server {subject.agent} {subject.endpoint} {path}"
     if decision.verdict is Verdict.ASK and (answer := memory.remembered(question)):
         if answer == "allow":
             return None
@@ -166,25 +174,23 @@ def _unknown_server(
 
 
 def _judge_stream(
-    policy: Policy, memory: Memory, exchange: Exchange, request: RequestInput
+    policy: Policy, memory: Memory, prepared: PreparedRequest, exchange: Exchange
 ) -> Judged:
-    method = "stream" if request.head.method == "GET" else "session/end"
+    exchange.stream = prepared.input.head.method == "GET"
+    method = "stream" if exchange.stream else "session/end"
     exchange.subject = replace(exchange.subject, channel="mcp", method=method)
-    exchange.stream = request.head.method == "GET"
+    findings = _mcp_findings(prepared.findings)
     asked = _unknown_server(policy, memory, exchange)
     if asked is not None:
-        return _judged(exchange, Weighed(asked[0]), (), asked[1])
+        return _judged(exchange, Weighed(asked[0]), findings, asked[1])
     call = Call(exchange.subject.agent, exchange.subject.server, method, None, None, True)
-    return _judged(exchange, Weighed(decide(policy, call)), ())
+    return _judged(exchange, weigh(policy, decide(policy, call), findings), findings)
 
 
 def _judge_egress(policy: Policy, prepared: PreparedRequest, exchange: Exchange) -> Judged:
     head = prepared.input.head
     surface = Surface.MODEL_REQUEST if is_model_api(head.host) else Surface.EGRESS_REQUEST
     findings = on_surface(prepared.findings, surface)
-    if _is_upgrade(prepared.input):
-        problem = WireError("upgrade_refused", "protocol upgrades (WebSocket, h2c) are refused")
-        return _judged(exchange, Weighed(_refused(problem)), findings)
     call = EgressCall(exchange.subject.agent, head.host, head.port, head.method, head.path)
     decision = decide_egress(policy, call)
     if decision.verdict is not Verdict.ALLOW and _is_server_metadata(policy, prepared.input):
@@ -200,6 +206,8 @@ def _is_server_metadata(policy: Policy, request: RequestInput) -> bool:
         head.method in ("GET", "HEAD", "OPTIONS")
         and not head.query
         and not request.body
+        # "/.well-known/openid-configuration/../../admin" begins like metadata and is none.
+        and is_plain_path(head.path)
         and any(head.path == p or head.path.startswith(p + "/") for p in _METADATA_PATHS)
         and policy.serves_origin(head.host, head.port)
     )
@@ -228,6 +236,13 @@ def _mcp_findings(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
 
 def _method_of(message: Request | Notification | Result | Failure) -> str:
     return message.method if isinstance(message, Request | Notification) else "response"
+
+
+def _shown_method(
+    message: Request | Notification | Result | Failure, findings: tuple[Finding, ...]
+) -> str:
+    secret = any(f.pointer == "#method" and f.detector == "secrets" for f in findings)
+    return "[redacted]" if secret else _method_of(message)[:100]
 
 
 def _shown_target(

@@ -5,7 +5,7 @@ Bounded everywhere; rebuilt by replay from the same inputs. Touched on the event
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from dataclasses import dataclass
 from typing import Literal
 
@@ -42,11 +42,18 @@ class Exchange:
             return None
         return self.request.method if self.request is not None else ""
 
+    def asked(self, answer_id: int | str | None) -> bool:
+        """Tell whether the request of this exchange has the id *answer_id*."""
+        return self.request is not None and self.request.id == answer_id
+
     def next_number(self) -> int:
         """Return the number of the next outcome, and count it."""
         self.numbers += 1
         return self.numbers - 1
 
+
+# So many agents behind one address may wait for the same id at one endpoint.
+_ALIKE = 64
 
 type PendingKey = tuple[str, Endpoint, str, int | str]
 
@@ -58,7 +65,7 @@ class Memory:
         self.endpoints = EndpointTable(limits.remembered)
         self._limits = limits
         self._open: OrderedDict[str, Exchange] = OrderedDict()
-        self._unanswered: OrderedDict[PendingKey, str] = OrderedDict()
+        self._unanswered: OrderedDict[PendingKey, deque[str]] = OrderedDict()
         self._answers: OrderedDict[str, Literal["allow", "deny"]] = OrderedDict()
 
     def open(self, key: str, exchange: Exchange) -> Exchange:
@@ -83,7 +90,8 @@ class Memory:
         """Remember that the request of *exchange* went out and is unanswered."""
         key = _pending_key(exchange, exchange.request.id if exchange.request else None)
         if key is not None and exchange.request is not None:
-            self._unanswered[key] = exchange.request.method
+            self._unanswered.setdefault(key, deque(maxlen=_ALIKE)).append(exchange.request.method)
+            self._unanswered.move_to_end(key)
             while len(self._unanswered) > self._limits.remembered:
                 self._unanswered.popitem(last=False)
 
@@ -91,10 +99,19 @@ class Memory:
         """Return the method of the request that *answer_id* answers and forget it, or None.
 
         An answer may come on another stream of the same agent and endpoint (resumption,
-        MCP 2025-11-25 basic/transports), so ids are matched there, never per HTTP flow.
+        MCP 2025-11-25 basic/transports), so ids are matched there, never per HTTP flow. Every
+        client counts from 0 or 1, so several may wait for the same id.
         """
         key = _pending_key(exchange, answer_id)
-        return self._unanswered.pop(key, None) if key is not None else None
+        waiting = self._unanswered.get(key) if key is not None else None
+        if key is None or not waiting:
+            return None
+        own = exchange.request.method if exchange.asked(answer_id) and exchange.request else None
+        method = own if own is not None and own in waiting else waiting[0]
+        waiting.remove(method)
+        if not waiting:
+            del self._unanswered[key]
+        return method
 
     def remember(self, question: str, answer: Literal["allow", "deny"]) -> None:
         """Keep an operator's answer to *question* for as long as this process runs."""

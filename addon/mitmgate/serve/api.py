@@ -6,6 +6,7 @@ Without the operator key everything is read-only and no arguments are shown.
 from __future__ import annotations
 
 import hmac
+import time
 from collections.abc import AsyncIterator, Callable
 
 from pydantic import BaseModel, ValidationError
@@ -71,9 +72,11 @@ class ControlApi:
         """Take an operator's answer to a waiting call."""
         if not self._is_operator(request):
             return _problem(403, "operator_key_required", "Deciding needs the operator key.")
-        body = await request.body()
+        body = await _bounded(request)
+        if body is None:
+            return _problem(413, "body_too_large", f"An answer has at most {_BODY_LIMIT} bytes.")
         try:
-            asked = DecideRequest.model_validate_json(body[:_BODY_LIMIT])
+            asked = DecideRequest.model_validate_json(body)
         except ValidationError as error:
             return _problem(422, "bad_request", "; ".join(e["msg"] for e in error.errors()))
         key = request.path_params["id"]
@@ -94,9 +97,14 @@ class ControlApi:
         hub = self._pipeline.hub
         with hub.attached(operator=operator) as reader:
             yield _line(self._snapshot(operator=operator))
+            due = time.monotonic() + STATE_SECONDS
             while True:
-                message = await reader.next(timeout=STATE_SECONDS)
-                yield _line(message if message is not None else self._alive(reader))
+                message = await reader.next(timeout=max(0.0, due - time.monotonic()))
+                if message is not None:
+                    yield _line(message)
+                if time.monotonic() >= due:  # also where messages never stop coming
+                    yield _line(self._alive(reader))
+                    due = time.monotonic() + STATE_SECONDS
 
     def _snapshot(self, *, operator: bool) -> Snapshot:
         pending = tuple(self._pipeline.pending.values())
@@ -107,6 +115,16 @@ class ControlApi:
 
     def _alive(self, reader: Reader) -> StateEvent:
         return StateEvent(state=self._state(), dropped=reader.dropped)
+
+
+async def _bounded(request: Request) -> bytes | None:
+    """Return the body of *request*, None where it is longer than an answer can be."""
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > _BODY_LIMIT:
+            return None
+    return body
 
 
 def _line(message: BaseModel) -> bytes:

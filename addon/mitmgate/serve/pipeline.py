@@ -30,10 +30,11 @@ from mitmgate.judge.records import completion_record, outcome_record, resolution
 from mitmgate.mitm.core import Judged, Ruling
 from mitmgate.policy.verdict import Verdict
 from mitmgate.serve.hub import Hub
-from mitmgate.serve.views import log_line, pending_of, row_of, without_arguments
+from mitmgate.serve.views import log_line, pending_of, printable, row_of, without_arguments
 from mitmgate.serve.waiting import Given, Waiting
 
 INLINE_BYTES = 32 * 1024  # above this a hop to a thread (93 us) costs less than the wait
+_BY_A_PERSON = frozenset({"console", "shell", "api"})
 
 
 class Recorder(Protocol):
@@ -107,7 +108,8 @@ class Pipeline:
         outcome = judged.outcome
         if outcome.effective is Verdict.ASK:
             resolution = await self._ask(judged, connection)
-            self.judge.apply_resolution(outcome, resolution.answer)
+            if _is_an_answer(outcome, resolution):
+                self.judge.apply_resolution(outcome, resolution.answer)
             if resolution.answer == "allow":
                 return self._released(judged)
             return self._stopped(judged, _detail(outcome, resolution))
@@ -200,11 +202,11 @@ class Pipeline:
     def _show(self, outcome: Outcome) -> None:
         self.decisions += 1
         self.denied += outcome.verdict is Verdict.DENY
-        row = row_of(outcome, time=time.time())
+        row = row_of(outcome, time=time.time(), scanner=self.judge.scanner)
         self.hub.rows.append(row)
         self.hub.publish(RowEvent(row=row))
         if self._log is not None:
-            self._log(log_line(outcome))
+            self._log(log_line(row))
 
     async def _ask(self, judged: Judged, connection: str) -> Resolution:
         outcome = judged.outcome
@@ -221,7 +223,8 @@ class Pipeline:
     async def _wait(self, judged: Judged, connection: str, wait: float) -> Given:
         outcome = judged.outcome
         now = time.time()
-        entry = pending_of(outcome, judged.prepared, since=now, deadline=now + wait)
+        entry = pending_of(outcome, judged.prepared, since=now, deadline=now + wait,
+                           scanner=self.judge.scanner)  # fmt: skip
         self.pending[outcome.id] = entry
         public = HeldEvent(pending=without_arguments(entry))
         self.hub.publish(public, private=HeldEvent(pending=entry))
@@ -243,7 +246,10 @@ class Pipeline:
             self._failed("the audit file", error)
             resolution = Resolution(outcome.id, "deny", "shutdown", None,
                                     "the answer could not be recorded", 0.0)  # fmt: skip
-        if self._capture is not None and not self._capture.resolution(outcome, resolution):
+        captured = self._capture is None or not _is_an_answer(outcome, resolution) or (
+            self._capture.resolution(outcome, resolution)
+        )  # fmt: skip
+        if not captured:
             resolution = Resolution(outcome.id, "deny", "shutdown", None,
                                     "the answer could not be captured", 0.0)  # fmt: skip
         self.hub.publish(ResolvedEvent(resolved=Resolved(
@@ -252,7 +258,8 @@ class Pipeline:
             waited=resolution.waited)))  # fmt: skip
         if self._log is not None:
             who = f" by {resolution.operator}" if resolution.operator else ""
-            self._log(f"{resolution.answer:<8} {outcome.id} answered: {resolution.via}{who}")
+            line = f"{resolution.answer:<8} {outcome.id} answered: {resolution.via}{who}"
+            self._log(printable(line))
         return resolution
 
     def _released(self, judged: Judged) -> Ruling:
@@ -270,7 +277,20 @@ class Pipeline:
 
 
 def _size(given: Input) -> int:
-    return len(given.body) if isinstance(given, RequestInput | AnswerInput) else 0
+    if not isinstance(given, RequestInput | AnswerInput):
+        return 0
+    if given.body and given.head.get("content-encoding") is not None:
+        return INLINE_BYTES + 1  # some bytes of brotli are megabytes to read
+    return len(given.body)
+
+
+def _is_an_answer(outcome: Outcome, resolution: Resolution) -> bool:
+    """Tell whether *resolution* settles *outcome* for more than this call.
+
+    A question is remembered for the whole run, so only a person answers it: nobody being there
+    in time is no "never".
+    """
+    return outcome.question is None or resolution.via in _BY_A_PERSON
 
 
 def _is_plain(outcome: Outcome) -> bool:

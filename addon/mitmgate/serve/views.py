@@ -10,6 +10,7 @@ from mitmgate.judge.judge import Prepared
 from mitmgate.judge.outcome import Outcome
 from mitmgate.judge.prepare import PreparedAnswer, PreparedRequest
 from mitmgate.policy.verdict import Verdict
+from mitmgate.record.scrub import Scans, scrub
 from mitmgate.scan.redact import redactable, redaction_edits
 from mitmgate.wire.edit import apply_edits
 from mitmgate.wire.strictjson import parse_json
@@ -17,8 +18,20 @@ from mitmgate.wire.strictjson import parse_json
 _SHOWN = 64 * 1024
 
 
-def row_of(outcome: Outcome, *, time: float, held: bool = False) -> Row:
-    """Return the live view's row of *outcome*; *time* in seconds since the epoch."""
+def row_of(outcome: Outcome, *, time: float, scanner: Scans, held: bool = False) -> Row:
+    """Return the live view's row of *outcome*; *time* in seconds since the epoch.
+
+    Peers choose names, paths and pointers: *scanner* takes out those that hold a secret.
+    """
+    row = _row(outcome, time=time, held=held)
+    plain = row.model_dump()
+    scrubbed = scrub(plain, scanner)
+    if scrubbed == plain:
+        return row
+    return Row.model_validate({**scrubbed, "id": row.id, "channel": row.channel})
+
+
+def _row(outcome: Outcome, *, time: float, held: bool) -> Row:
     subject = outcome.subject
     return Row(
         id=outcome.id,
@@ -51,9 +64,11 @@ def row_of(outcome: Outcome, *, time: float, held: bool = False) -> Row:
     )
 
 
-def pending_of(outcome: Outcome, prepared: Prepared, *, since: float, deadline: float) -> Pending:
+def pending_of(
+    outcome: Outcome, prepared: Prepared, *, since: float, deadline: float, scanner: Scans
+) -> Pending:
     """Return the pending entry of *outcome*, its arguments with known secrets replaced."""
-    row = row_of(outcome, time=since, held=True)
+    row = row_of(outcome, time=since, scanner=scanner, held=True)
     shown = arguments_of(outcome, prepared)
     return Pending(id=outcome.id, row=row, since=since, deadline=deadline, arguments=shown)
 
@@ -84,18 +99,14 @@ def arguments_of(outcome: Outcome, prepared: Prepared) -> Any:
     return value
 
 
-def log_line(outcome: Outcome) -> str:
-    """Return the one line that a headless proxy logs for *outcome*; strangers' text is escaped."""
-    subject = outcome.subject
-    what = f"{subject.method} {subject.tool}" if subject.tool else subject.method
-    where = subject.server or subject.endpoint
-    sign = outcome.verdict.word if outcome.enforced else f"shadow:{outcome.verdict.word}"
-    if outcome.edits and outcome.enforced and outcome.verdict is Verdict.ALLOW:
+def log_line(row: Row) -> str:
+    """Return the one line that a headless proxy logs for *row*; strangers' text is escaped."""
+    what = f"{row.method} {row.tool}" if row.tool else row.method
+    where = row.server or row.endpoint
+    sign = row.verdict if row.enforced else f"shadow:{row.verdict}"
+    if row.edits and row.enforced and row.verdict == "allow":
         sign = "redacted"
-    line = (
-        f"{sign:<8} {outcome.id} {subject.agent} {where} {what} [{outcome.rule}] {outcome.reason}"
-    )
-    return printable(line)
+    return printable(f"{sign:<8} {row.id} {row.agent} {where} {what} [{row.rule}] {row.reason}")
 
 
 def printable(text: str) -> str:

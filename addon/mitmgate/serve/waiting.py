@@ -24,7 +24,7 @@ class Waiting:
     """Lets coroutines wait for a person; ``clock`` gives monotonic seconds."""
 
     def __init__(self, clock: Callable[[], float], queue: HoldQueue | None = None) -> None:
-        self.queue = queue or HoldQueue()
+        self.queue = queue if queue is not None else HoldQueue()  # an empty one is false
         self._clock = clock
         self._futures: dict[str, asyncio.Future[Given]] = {}
         self._connections: dict[str, str] = {}

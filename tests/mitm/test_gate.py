@@ -1,0 +1,157 @@
+"""The hooks between the pipeline and mitmproxy, without a socket."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from judging import SERVER, call, text_result
+from mitmproxy import tls
+from mitmproxy.connection import Server
+from mitmproxy.options import Options
+from mitmproxy.proxy import context, server_hooks
+from mitmproxy.proxy.layers.http._events import ResponseData, ResponseProtocolError
+from mitmproxy.test import tflow
+from piping import Rig, make_rig
+
+from mitmgate.errors import WireError
+from mitmgate.judge.limits import Limits
+from mitmgate.mitm.events import StreamJudge
+from mitmgate.mitm.gate import Gate
+from mitmgate.mitm.streams import GateHttpStream
+from mitmgate.wire.http import AnswerHead
+
+
+@pytest.fixture
+def rig() -> Iterator[Rig]:
+    made = make_rig()
+    yield made
+    made.pipeline.close()
+
+
+@pytest.fixture
+def asked() -> list[str]:
+    """The names that were looked up."""
+    return []
+
+
+@pytest.fixture
+def gate(rig: Rig, asked: list[str]) -> Gate:
+    async def resolver(host: str, _port: int) -> tuple[str, ...]:
+        asked.append(host)
+        return {"good.example": ("1.1.1.1",), "bad.example": ("10.0.0.1",)}.get(host, ())
+
+    return Gate(rig.pipeline, resolver, lambda: ())
+
+
+def proxy_context() -> context.Context:
+    return context.Context(tflow.tclient_conn(), Options())
+
+
+def test_clients_that_distrust_us_push_no_live_exchange_out(gate: Gate, rig: Rig) -> None:
+    where = proxy_context()
+    where.client.sni = "pinned.example"
+    for _ in range(5):
+        gate.tls_failed_client(tls.TlsData(where.client, where))
+    assert len(rig.audit.records) == 5
+    assert rig.audit.records[0]["host"] == "pinned.example"
+    memory = rig.pipeline.judge._memory
+    assert not [n for n in range(1, 9) if memory.get(f"{rig.pipeline._run}-{n:x}")]
+
+
+# The host to dial, then the address that is dialled (None: refused) and what is looked up.
+DIALLED: dict[str, tuple[str, str | None, list[str]]] = {
+    "a public name": ("good.example", "1.1.1.1", ["good.example"]),
+    "a name that resolves to a private address": ("bad.example", None, ["bad.example"]),
+    "a name without an address": ("none.example", None, ["none.example"]),
+    "a name of the policy": ("static.example", "127.0.0.1", []),
+    "a name of the policy in another spelling": ("Static.EXAMPLE.", "127.0.0.1", []),
+}
+
+
+@pytest.mark.parametrize(("host", "address", "looked"), DIALLED.values(), ids=DIALLED)
+async def test_what_is_dialled(
+    host: str, address: str | None, looked: list[str], gate: Gate, asked: list[str]
+) -> None:
+    server = Server(address=(host, 443))
+    data = server_hooks.ServerConnectionHookData(server, tflow.tclient_conn())
+    await gate.server_connect(data)
+    assert asked == looked
+    if address is None:
+        assert server.error in ("private_address", "unresolvable")
+        assert server.address == (host, 443)
+    else:
+        assert server.error is None
+        assert server.address == (address, 443)
+        gate.server_connected(data)
+        assert server.address == (host, 443)  # mitmproxy finds it for reuse by its name
+
+
+EVENT = b"data: " + json.dumps(text_result("x" * 500)).encode() + b"\n\n"
+
+
+async def stream(rig: Rig, encoding: str | None) -> StreamJudge:
+    await rig.pipeline.decide(call("get_x"), connection="c")
+    headers = (("content-type", "text/event-stream"),)
+    more = () if encoding is None else (("content-encoding", encoding),)
+    head = AnswerHead(200, headers + more)
+    return StreamJudge(rig.pipeline, tflow.tflow(), exchange="x", head=head)
+
+
+async def test_a_compressed_stream_cannot_fill_the_memory(rig: Rig) -> None:
+    rig.pipeline.judge.limits = Limits(body=10_000)
+    judge = await stream(rig, "gzip")
+    with pytest.raises(WireError) as caught:
+        list(judge.feed(gzip.compress(b": " + b"x" * 9_998 + b"\n\n")))
+    assert caught.value.code == "body_too_large"
+
+
+async def test_a_plain_stream_may_go_on_for_ever(rig: Rig) -> None:
+    rig.pipeline.judge.limits = Limits(body=10_000)
+    judge = await stream(rig, None)
+    comment = b": " + b"x" * 998 + b"\n\n"
+    assert b"".join(piece for _ in range(50) for piece in judge.feed(comment)
+                    if isinstance(piece, bytes)) == comment * 50  # fmt: skip
+
+
+class Broken:
+    """A keeper that fails at everything."""
+
+    def stream_of(self, _flow: object) -> Any:
+        class Judge:
+            def feed(self, _chunk: bytes) -> Iterator[bytes]:
+                raise RuntimeError
+
+        return Judge()
+
+    def stream_failed(self, _flow: object, _error: Exception) -> bytes:
+        raise RuntimeError("a full disk, and more")
+
+    def unreachable(self, _flow: object, _error: str) -> Any:
+        raise RuntimeError("a full disk, and more")
+
+
+def gate_stream() -> GateHttpStream:
+    made = GateHttpStream(proxy_context(), 1, Broken())
+    made.flow = tflow.tflow(resp=True)
+    return made
+
+
+def test_a_stream_is_cut_also_where_its_failure_cannot_be_told() -> None:
+    made = gate_stream()
+    sent = [command.event for command in made.state_stream_response_body(ResponseData(1, EVENT))
+            if hasattr(command, "event")]  # fmt: skip
+    assert [type(event) for event in sent] == [ResponseProtocolError]
+    assert made.server_state == made.state_errored
+
+
+def test_a_client_is_answered_also_where_the_failure_cannot_be_told() -> None:
+    made = gate_stream()
+    steps = made.make_server_connection()
+    next(steps)
+    steps.send((None, f"{SERVER} cannot be reached"))
+    assert made.flow.response is not None
+    assert made.flow.response.status_code == 502
