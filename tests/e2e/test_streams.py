@@ -7,6 +7,7 @@ import gzip
 import json
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -63,6 +64,13 @@ def web_kind() -> type[Web]:
 def server(web: Web) -> Streaming:
     assert isinstance(web, Streaming)
     return web
+
+
+@pytest.fixture
+def proxy_audit(tmp_path: Path) -> Callable[[], list[dict[str, Any]]]:
+    """Read what the proxy of ``post`` recorded."""
+    file = tmp_path / "state" / "audit" / "audit.jsonl"
+    return lambda: [json.loads(line) for line in file.read_text().splitlines()]
 
 
 @pytest.fixture
@@ -134,7 +142,9 @@ def test_a_compressed_stream_is_read_and_goes_on_plain(
 
 
 def test_an_event_that_cannot_be_read_ends_the_stream(
-    post: Callable[..., Iterator[bytes]], server: Streaming
+    post: Callable[..., Iterator[bytes]],
+    server: Streaming,
+    proxy_audit: Callable[[], list[dict[str, Any]]],
 ) -> None:
     seen, never = threading.Event(), threading.Event()
     bad = b"data: \xff\xfe\n\n"
@@ -148,6 +158,8 @@ def test_an_event_that_cannot_be_read_ends_the_stream(
     message = json.loads(told.partition(b"data: ")[2])
     assert (message["id"], message["result"]["isError"]) == (7, True)
     assert "UTF-8" in message["result"]["content"][0]["text"]
+    [done] = [r for r in proxy_audit() if r["type"] == "completion"]
+    assert done["fate"] == "denied"
 
 
 class FailingStream(GateAddon):

@@ -290,7 +290,7 @@ EGRESS: dict[str, tuple[Answer, tuple[str, str, bool]]] = {
     "an injection in an event": (event({"a": INJECTION}), ("deny", "scan.injection", True)),
     "JSON-RPC is nothing special": (answer(text_result("x", 9)), ("allow", "answer", False)),
     "a body that cannot be decoded": (
-        answer(b"x", headers=(("content-encoding", "gzip"),)), ("allow", "answer", False)),
+        answer(b"x", headers=(("content-encoding", "gzip"),)), ("deny", "bad_encoding", False)),
 }  # fmt: skip
 
 
@@ -301,6 +301,13 @@ def test_an_answer_of_a_host(given: Answer, expected: tuple[str, str, bool]) -> 
     assert (outcome.verdict.word, outcome.rule, bool(outcome.findings)) == expected
     assert {finding.surface.value for finding in outcome.findings} <= {"egress_response"}
     assert replaced_text(judge, given) is None
+
+
+def test_what_cannot_be_decoded_passes_where_findings_are_only_logged() -> None:
+    judge = make_judge()
+    given = answer(b"x", headers=(("content-encoding", "gzip"),))
+    outcome = decide(judge, request("GET", "docs.example"), given)
+    assert (outcome.verdict.word, outcome.rule) == ("allow", "answer")
 
 
 def replaced_text(judge: Judge, given: Answer) -> str | None:

@@ -49,7 +49,14 @@ REPLIES: dict[str, tuple[Input, int, str | None, Any]] = {
     "headers that differ": (
         modern_call("rm", mcp_name="x"), 400, JSON_TYPE, error(1, -32020)),
     "what is no message": (request("POST", body=b"x"), 400, JSON_TYPE, error(None, -32600)),
-    "a batch": (post([message("ping")]), 400, JSON_TYPE, error(None, -32600)),
+    "a batch: an answer for each request": (
+        post([message("ping"), message("x/y", number=None), message("x/y", number="b")]),
+        200, JSON_TYPE, [error(1), error("b")]),
+    "a batch without a request": (
+        post([message("x/y", number=None)]), 400, JSON_TYPE, error(None, -32600)),
+    "a body that cannot be decoded": (
+        request("POST", body=b"x", headers=(("content-encoding", "gzip"),)),
+        400, JSON_TYPE, error(None, -32600)),
     "a stream: there is none here": (
         request("GET", "files.example", f"/mcp?k={KEY}", headers=SSE), 405, None, None),
 }  # fmt: skip

@@ -28,7 +28,7 @@ from mitmgate.judge.inputs import RequestInput
 from mitmgate.judge.judge import Judge
 from mitmgate.judge.outcome import Outcome
 from mitmgate.judge.prepare import PreparedRequest
-from mitmgate.wire.http import Headers
+from mitmgate.wire.http import Headers, RequestHead
 
 SSE: Headers = (("accept", "text/event-stream"),)
 INIT = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": {"name": "a"}}
@@ -105,7 +105,16 @@ CASES: dict[str, tuple[RequestInput, tuple[str, str, str, str]]] = {
         ("mcp", "deny", "parse_error", "parse_error")),
     "an unknown content coding": (
         request("POST", body=b"x", headers=(("content-encoding", "rot13"),)),
+        ("mcp", "deny", "unknown_encoding", "unknown_encoding")),
+    "an unknown content coding for a host that is no server": (
+        request("POST", "docs.example", body=b"x", headers=(("content-encoding", "rot13"),)),
         ("egress", "deny", "unknown_encoding", "unknown_encoding")),
+    "plain HTTP to a port that is no web port": (
+        RequestInput("x", "agent", RequestHead("GET", "http", "docs.example", 22, "/"),
+                     "docs.example:22"), ("egress", "deny", "connect_port", "port")),
+    "a member that JSON-RPC does not know": (
+        post({**message("tools/call", {"name": "get_x"}), "x": "y"}),
+        ("mcp", "deny", "unknown_member", "parse_error")),
     "a modern call whose headers say the same": (
         modern_call("get_x"), ("mcp", "allow", "reads", "rule")),
     "a modern call whose header names another tool": (

@@ -13,15 +13,18 @@ from mitmproxy import tls
 from mitmproxy.connection import Server
 from mitmproxy.options import Options
 from mitmproxy.proxy import context, server_hooks
+from mitmproxy.proxy.events import HookCompleted
+from mitmproxy.proxy.layers.http import SendHttp
 from mitmproxy.proxy.layers.http._events import ResponseData, ResponseProtocolError
 from mitmproxy.test import tflow
 from piping import Rig, make_rig
 
 from mitmgate.errors import WireError
 from mitmgate.judge.limits import Limits
+from mitmgate.mitm import streams
 from mitmgate.mitm.events import StreamJudge
 from mitmgate.mitm.gate import Gate
-from mitmgate.mitm.streams import GateHttpStream
+from mitmgate.mitm.streams import GateHttpStream, HeldEvent, SseEventHook
 from mitmgate.wire.http import AnswerHead
 
 
@@ -130,6 +133,9 @@ class Broken:
     def stream_failed(self, _flow: object, _error: Exception) -> bytes:
         raise RuntimeError("a full disk, and more")
 
+    def stream_cut(self, _flow: object) -> None:
+        raise RuntimeError("a full disk, and more")
+
     def unreachable(self, _flow: object, _error: str) -> Any:
         raise RuntimeError("a full disk, and more")
 
@@ -155,3 +161,61 @@ def test_a_client_is_answered_also_where_the_failure_cannot_be_told() -> None:
     steps.send((None, f"{SERVER} cannot be reached"))
     assert made.flow.response is not None
     assert made.flow.response.status_code == 502
+
+
+class Holding(Broken):
+    """A keeper that holds every event."""
+
+    def __init__(self) -> None:
+        self.fed: list[bytes] = []
+        self.cut = False
+
+    def stream_of(self, flow: Any) -> Any:
+        keeper = self
+
+        class Judge:
+            def feed(self, chunk: bytes) -> Iterator[HeldEvent]:
+                keeper.fed.append(chunk)
+                yield HeldEvent(flow, None)
+
+        return Judge()
+
+    def stream_failed(self, _flow: object, error: Exception) -> bytes:
+        return str(error).encode()
+
+    def stream_cut(self, _flow: object) -> None:
+        self.cut = True
+
+
+def test_what_comes_behind_a_held_event_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "QUEUED_BYTES", 10)
+    keeper = Holding()
+    made = GateHttpStream(proxy_context(), 1, keeper)
+    made.flow = tflow.tflow(resp=True)
+    made.server_state = made.state_stream_response_body
+    [hook] = made.handle_event(ResponseData(1, b"one"))
+    assert isinstance(hook, SseEventHook)
+    for _ in range(100):
+        assert list(made.handle_event(ResponseData(1, b"12345678"))) == []
+    assert len(made._paused_event_queue) == 1
+    sent = [command.event for command in made.handle_event(HookCompleted(hook))
+            if isinstance(command, SendHttp)]  # fmt: skip
+    assert [type(event) for event in sent] == [ResponseData, ResponseProtocolError]
+    assert sent[0] == ResponseData(1, b"too much came while an event was held")
+    assert (keeper.fed, keeper.cut) == ([b"one"], True)
+
+
+def test_a_little_behind_a_held_event_is_judged_after_it() -> None:
+    keeper = Holding()
+    made = GateHttpStream(proxy_context(), 1, keeper)
+    made.flow = tflow.tflow(resp=True)
+    made.server_state = made.state_stream_response_body
+    [hook] = made.handle_event(ResponseData(1, b"one"))
+    assert isinstance(hook, SseEventHook)
+    assert list(made.handle_event(ResponseData(1, b"two"))) == []
+    hook.held.output = b"approved"
+    first, again = made.handle_event(HookCompleted(hook))
+    assert isinstance(first, SendHttp)
+    assert first.event == ResponseData(1, b"approved")
+    assert isinstance(again, SseEventHook)
+    assert keeper.fed == [b"one", b"two"]

@@ -14,7 +14,7 @@ from mitmgate.judge.effects import Concluded, Weighed, on_surface, weigh
 from mitmgate.judge.inputs import AnswerInput, EventInput
 from mitmgate.judge.prepare import PreparedAnswer
 from mitmgate.judge.state import Exchange, Memory
-from mitmgate.policy.decide import Call, decide
+from mitmgate.policy.decide import Call, decide, scan_effect
 from mitmgate.policy.load import Policy
 from mitmgate.policy.verdict import Decision, Verdict
 from mitmgate.scan.finding import Finding
@@ -23,6 +23,7 @@ from mitmgate.wire.recognise import is_housekeeping, target_name
 from mitmgate.wire.surfaces import Surface
 
 _ALLOWED = Decision(Verdict.ALLOW, "answer", "answer", "an answer to an allowed request", "")
+_UNREAD = frozenset({"unknown_encoding", "bad_encoding", "body_too_large"})
 _PROOF = frozenset(
     {"initialize", "server/discover", "tools/list", "prompts/list", "resources/list"}
 )
@@ -144,7 +145,18 @@ def _judge_server_call(
 
 def _judge_egress(policy: Policy, prepared: PreparedAnswer, exchange: Exchange) -> Concluded:
     findings = on_surface(prepared.findings, Surface.EGRESS_RESPONSE)
+    problem = prepared.body.problem
+    if problem is not None and problem.code in _UNREAD and _is_watched(policy):
+        return _refused(exchange, problem, findings)
     return _found(policy, exchange, findings)
+
+
+def _is_watched(policy: Policy) -> bool:
+    """Tell whether a finding in an egress answer could stop it: then it has to be readable."""
+    return any(
+        scan_effect(policy, detector, Surface.EGRESS_RESPONSE) != "log"
+        for detector in ("secrets", "injection")
+    )
 
 
 def _found(

@@ -24,6 +24,9 @@ _STATUS = {
     "unresolvable": 502,
     "internal_error": 502,
 }
+_UNREAD = frozenset(
+    {"parse_error", "batch_refused", "unknown_encoding", "bad_encoding", "body_too_large"}
+)
 _HEADER_MISMATCH = -32020  # MCP 2026-07-28, basic/transports/streamable-http
 
 
@@ -74,7 +77,10 @@ def _mcp_reply(outcome: Outcome, exchange: Exchange, text: str) -> Reply:
         if exchange.stream:
             # 405: this server offers no stream here; every client goes on without one.
             return Reply(405, None, b"")
-        if outcome.kind == "request" and outcome.code in ("parse_error", "batch_refused"):
+        if exchange.batch:
+            denials = [denial_for_request(r, text, modern=False) for r in exchange.batch]
+            return Reply(200, "application/json", encode_json(denials).encode())
+        if outcome.kind == "request" and outcome.code in _UNREAD:
             body = encode_json(error_message(None, -32600, text)).encode()
             return Reply(400, "application/json", body)
         return Reply(202, None, b"")

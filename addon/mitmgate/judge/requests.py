@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from itertools import islice
 
 from mitmgate.errors import WireError
 from mitmgate.judge.effects import Concluded, Weighed, on_surface, weigh
@@ -16,7 +17,14 @@ from mitmgate.judge.inputs import RequestInput
 from mitmgate.judge.outcome import Subject
 from mitmgate.judge.prepare import PreparedRequest
 from mitmgate.judge.state import Exchange, Memory
-from mitmgate.policy.decide import Call, EgressCall, decide, decide_egress, decide_unknown
+from mitmgate.policy.decide import (
+    Call,
+    EgressCall,
+    connect_denied,
+    decide,
+    decide_egress,
+    decide_unknown,
+)
 from mitmgate.policy.load import Policy
 from mitmgate.policy.models_list import is_model_api
 from mitmgate.policy.syntax import is_plain_path
@@ -39,6 +47,9 @@ _METADATA_PATHS = (
     "/.well-known/oauth-authorization-server",
     "/.well-known/openid-configuration",
 )
+# A body that no sender of MCP makes; still the answer is one that MCP clients read.
+_UNREADABLE = frozenset({"unknown_encoding", "bad_encoding", "body_too_large"})
+_MOST_ANSWERED = 100
 _AGENT = "The operator's policy refused this request: "
 
 
@@ -61,14 +72,15 @@ def judge_request(policy: Policy, memory: Memory, prepared: PreparedRequest) -> 
     endpoint = Endpoint(head.scheme, head.host, head.port, head.path)
     server = policy.server_for(head.scheme, head.host, head.port, head.path)
     exchange = Exchange(_subject(prepared, server), endpoint)
+    is_endpoint = server is not None or memory.endpoints.known(endpoint)
     if prepared.problem is not None:
-        exchange.subject = replace(exchange.subject, channel="egress")
+        if is_endpoint and prepared.problem.code in _UNREADABLE:
+            exchange.subject = replace(exchange.subject, channel="mcp")
         return _judged(exchange, Weighed(_refused(prepared.problem)), ())
     if _is_upgrade(request):
         problem = WireError("upgrade_refused", "protocol upgrades (WebSocket, h2c) are refused")
         findings = on_surface(prepared.findings, Surface.EGRESS_REQUEST)
         return _judged(exchange, Weighed(_refused(problem)), findings)
-    is_endpoint = server is not None or memory.endpoints.known(endpoint)
     body = prepared.body
     if body.message is not None and (is_endpoint or prepared.recognition is Recognition.DEFINITE):
         return _judge_message(policy, memory, prepared, exchange)
@@ -107,6 +119,7 @@ def _judge_message(
     findings = _mcp_findings(prepared.findings)
     exchange.subject = replace(exchange.subject, channel="mcp")
     if isinstance(message, Batch) or message is None:
+        exchange.batch = _requests_of(message)
         problem = WireError("batch_refused", "JSON-RPC batches are refused")
         return _judged(exchange, Weighed(_refused(problem)), findings)
     exchange.modern = is_modern(message, headers)
@@ -126,6 +139,12 @@ def _judge_message(
         problem = WireError("header_mismatch", mismatch)
         return _judged(exchange, Weighed(_refused(problem)), findings)
     return _judge_call(policy, memory, exchange, message, findings)
+
+
+def _requests_of(message: Batch | None) -> tuple[Request, ...]:
+    items = message.messages if message is not None else ()
+    requests = (item for item in items if isinstance(item, Request))
+    return tuple(Request(item.id, item.method, None) for item in islice(requests, _MOST_ANSWERED))
 
 
 def _judge_call(
@@ -192,7 +211,8 @@ def _judge_egress(policy: Policy, prepared: PreparedRequest, exchange: Exchange)
     surface = Surface.MODEL_REQUEST if is_model_api(head.host) else Surface.EGRESS_REQUEST
     findings = on_surface(prepared.findings, surface)
     call = EgressCall(exchange.subject.agent, head.host, head.port, head.method, head.path)
-    decision = decide_egress(policy, call)
+    # CONNECT asks for the port too, but plain HTTP comes without CONNECT.
+    decision = connect_denied(policy, head.host, head.port) or decide_egress(policy, call)
     if decision.verdict is not Verdict.ALLOW and _is_server_metadata(policy, prepared.input):
         decision = Decision(Verdict.ALLOW, "server-metadata", "housekeeping",
                             "authorization metadata of a named server", "")  # fmt: skip

@@ -19,12 +19,14 @@ from mitmgate.wire.jsonrpc import Request
 class Exchange:
     """An open exchange. ``request`` has no params: nothing of the content is kept.
 
+    ``batch`` are the requests of a refused batch, and
     ``stream`` marks a GET that listens for server messages; ``numbers`` counts the outcomes.
     """
 
     subject: Subject
     endpoint: Endpoint | None = None
     request: Request | None = None
+    batch: tuple[Request, ...] = ()
     modern: bool = False
     stream: bool = False
     numbers: int = 0

@@ -76,6 +76,9 @@ def replace_body(message: http.Message, text: str) -> None:
     """Give *message* the edited body *text*, and the headers that fit it."""
     message.headers.pop("content-encoding", None)
     message.headers.pop("transfer-encoding", None)
+    kind = message.headers.get("content-type")
+    if kind is not None and "charset" in kind.lower():
+        message.headers["content-type"] = f"{kind.partition(';')[0].strip()}; charset=utf-8"
     message.raw_content = text.encode()
     message.headers["content-length"] = str(len(message.raw_content))
 

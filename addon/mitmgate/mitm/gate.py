@@ -225,6 +225,12 @@ class Gate:
     async def response(self, flow: http.HTTPFlow) -> None:
         """Judge a whole answer, or note the end of a stream."""
         track = self._track(flow)
+        try:
+            await self._judge_answer(flow, track)
+        finally:
+            self._finish(flow, track)
+
+    async def _judge_answer(self, flow: http.HTTPFlow, track: Track) -> None:
         if track.released and track.stream is None and flow.response is not None:
             given = answer_input(flow, exchange=track.exchange)
             ruling = await self._core.decide(given, connection=flow.client_conn.id)
@@ -232,7 +238,6 @@ class Gate:
                 self._deny(flow, track, ruling)
             elif ruling.text is not None:
                 replace_body(flow.response, ruling.text)
-        self._finish(flow, track)
 
     def error(self, flow: http.HTTPFlow) -> None:
         """Note that an exchange broke off."""
@@ -273,6 +278,10 @@ class Gate:
         ruling = self._core.fail(track.exchange, "event", code, reason)
         message = self._core.judge.denial(ruling.outcome, ruling.detail)
         return b"" if message is None else f"\n\nevent: message\ndata: {message}\n\n".encode()
+
+    def stream_cut(self, flow: http.HTTPFlow) -> None:
+        """Note that the stream of *flow* was cut: no hook tells of its end."""
+        self._finish(flow, self._track(flow))
 
     def unreachable(self, flow: http.HTTPFlow, error: str) -> http.Response:
         """Return the answer for a request whose upstream could not be reached."""

@@ -29,9 +29,12 @@ from mitmproxy.proxy.layers.http._events import (
     ResponseProtocolError,
 )
 
+from mitmgate.errors import WireError
 from mitmgate.mitm.guard import failure_response
 
 logger = logging.getLogger("mitmgate.streams")
+
+QUEUED_BYTES = 4 * 1024 * 1024  # kept of a stream behind one held event
 
 
 @dataclass
@@ -67,6 +70,9 @@ class StreamKeeper(Protocol):
     def stream_failed(self, flow: http.HTTPFlow, error: Exception) -> bytes:
         """Record that judging the stream of *flow* failed; return its last bytes."""
 
+    def stream_cut(self, flow: http.HTTPFlow) -> None:
+        """Note that the stream of *flow* was cut: no hook tells of its end."""
+
     def unreachable(self, flow: http.HTTPFlow, error: str) -> http.Response:
         """Return the answer for a request whose upstream could not be reached."""
 
@@ -77,6 +83,19 @@ class GateHttpStream(HttpStream):
     def __init__(self, context: Context, stream_id: int, keeper: StreamKeeper) -> None:
         super().__init__(context, stream_id)
         self._keeper = keeper
+        self._holding = False
+        self._queued = 0
+
+    def handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
+        """Take in *event*; while one of the stream is held, keep a bounded part of the rest.
+
+        mitmproxy goes on reading while a layer waits, and would keep all of it.
+        """
+        if self._holding and isinstance(event, ResponseData):
+            self._queued += len(event.data)
+            if self._queued > QUEUED_BYTES:
+                return  # the stream is cut as soon as the held event is settled
+        yield from super().handle_event(event)
 
     def state_stream_response_body(self, event: events.Event) -> layer.CommandGenerator[None]:
         """Pass on a streamed body; events of an event stream only as they were judged."""
@@ -85,6 +104,7 @@ class GateHttpStream(HttpStream):
             yield from super().state_stream_response_body(event)
             return
         try:
+            self._queued = max(0, self._queued - len(event.data))
             yield from self._judged(judge, event.data)
         except Exception as error:  # noqa: BLE001 - whatever fails here must not pass
             last = self._last_words(error)
@@ -94,6 +114,7 @@ class GateHttpStream(HttpStream):
                 ResponseProtocolError(self.stream_id, "stream stopped", ErrorCode.KILL)
             )
             self.server_state = self.state_errored
+            self._note_cut()
 
     def make_server_connection(self) -> layer.CommandGenerator[bool]:
         """Connect upstream, or answer in the client's own shape that this failed."""
@@ -116,6 +137,12 @@ class GateHttpStream(HttpStream):
         yield from self.send_response()
         return False
 
+    def _note_cut(self) -> None:
+        try:
+            self._keeper.stream_cut(self.flow)
+        except Exception as failure:  # noqa: BLE001 - it is cut already, only the note is missing
+            logger.error("the end of a cut stream was not noted: %s", type(failure).__name__)
+
     def _last_words(self, error: Exception) -> bytes:
         try:
             return self._keeper.stream_failed(self.flow, error)
@@ -132,7 +159,11 @@ class GateHttpStream(HttpStream):
             if ready:
                 yield self._to_client(ResponseData(self.stream_id, bytes(ready)))
                 ready.clear()
+            self._holding = True
             yield SseEventHook(piece)
+            self._holding = False
+            if self._queued > QUEUED_BYTES:
+                raise WireError("stream_too_fast", "too much came while an event was held")
             ready += piece.output
         if ready:
             yield self._to_client(ResponseData(self.stream_id, bytes(ready)))

@@ -97,12 +97,15 @@ class ControlApi:
         hub = self._pipeline.hub
         with hub.attached(operator=operator) as reader:
             yield _line(self._snapshot(operator=operator))
-            due = time.monotonic() + STATE_SECONDS
+            due, lost = time.monotonic() + STATE_SECONDS, 0
             while True:
                 message = await reader.next(timeout=max(0.0, due - time.monotonic()))
                 if message is not None:
                     yield _line(message)
                 if time.monotonic() >= due:  # also where messages never stop coming
+                    if reader.dropped > lost:  # a call that waits may be among what was lost
+                        lost = reader.dropped
+                        yield _line(self._snapshot(operator=operator))
                     yield _line(self._alive(reader))
                     due = time.monotonic() + STATE_SECONDS
 

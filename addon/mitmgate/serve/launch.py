@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import secrets
@@ -113,7 +112,7 @@ async def proxy(
         stack.enter_context(run_file(folder, {"listen": listen, "pid": os.getpid()}))
         yield Running(listen, authority, socket, pipeline.judge.policy.hash, key, pipeline)
         pipeline.waiting.close()
-        await asyncio.sleep(0.05)  # the denials of what was held reach their clients
+        await pipeline.drained()  # the denials of what was held reach their clients
 
 
 def _pipeline(

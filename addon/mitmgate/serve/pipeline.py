@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 from mitmgate.control.models import (
@@ -33,6 +34,7 @@ from mitmgate.serve.hub import Hub
 from mitmgate.serve.views import log_line, pending_of, printable, row_of, without_arguments
 from mitmgate.serve.waiting import Given, Waiting
 
+_TURNS = 20  # of the loop: each of mitmproxy's hooks on the way to the client takes one
 INLINE_BYTES = 32 * 1024  # above this a hop to a thread (93 us) costs less than the wait
 _BY_A_PERSON = frozenset({"console", "shell", "api"})
 
@@ -81,6 +83,9 @@ class Pipeline:
         self._capture = capture
         self._log = log
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="mitmgate-prepare")
+        self._asking = 0
+        self._nobody_asks = asyncio.Event()
+        self._nobody_asks.set()
 
     async def decide(self, given: Input, *, connection: str) -> Ruling | None:
         """Judge *given* and wait for a person where it takes one; None: it simply passes."""
@@ -107,7 +112,8 @@ class Pipeline:
         """Turn a judged input into a ruling, waiting for a person where it takes one."""
         outcome = judged.outcome
         if outcome.effective is Verdict.ASK:
-            resolution = await self._ask(judged, connection)
+            with self._asked():
+                resolution = await self._ask(judged, connection)
             if _is_an_answer(outcome, resolution):
                 self.judge.apply_resolution(outcome, resolution.answer)
             if resolution.answer == "allow":
@@ -162,6 +168,23 @@ class Pipeline:
     def answer(self, key: str, given: Given) -> bool:
         """Take an operator's answer to a held call; False when it already left."""
         return self.waiting.answer(key, given)
+
+    @contextmanager
+    def _asked(self) -> Iterator[None]:
+        self._asking += 1
+        self._nobody_asks.clear()
+        try:
+            yield
+        finally:
+            self._asking -= 1
+            if self._asking == 0:
+                self._nobody_asks.set()
+
+    async def drained(self) -> None:
+        """Wait until every held call has its answer and mitmproxy has sent it on."""
+        await self._nobody_asks.wait()
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
 
     def close(self) -> None:
         """Deny what waits and stop the threads."""

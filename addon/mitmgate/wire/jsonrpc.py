@@ -58,11 +58,14 @@ class Batch:
     messages: tuple[Message, ...]
 
 
+_MEMBERS = frozenset({"jsonrpc", "id", "method", "params", "result", "error"})
+
+
 def parse_message(text: str) -> Message | Batch:
     """Return the message or batch that *text* spells, or raise :class:`WireError`.
 
     Codes: those of ``parse_json``, and ``not_jsonrpc``, ``bad_id``, ``bad_params``,
-    ``empty_batch``, ``ambiguous_key``.
+    ``empty_batch``, ``ambiguous_key``, ``unknown_member``.
     """
     value = parse_json(text)
     if not isinstance(value, list):
@@ -79,6 +82,9 @@ def _message(value: Any) -> Message:
         refuse_ambiguous_keys(value)
     if value.get("jsonrpc") != "2.0":
         raise WireError("not_jsonrpc", 'the object does not say "jsonrpc": "2.0"')
+    if not _MEMBERS.issuperset(value):
+        # Nobody would look into it here, and some servers hand it on.
+        raise WireError("unknown_member", "a message has a member that JSON-RPC does not know")
     kinds = [kind for kind in ("method", "result", "error") if kind in value]
     match kinds:
         case ["method"]:
