@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Generator
+import tempfile
+from collections.abc import Generator, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -15,6 +17,13 @@ settings.register_profile("deep", max_examples=2500, deadline=None, print_blob=T
 settings.load_profile("fast")
 
 type Report = pytest.TestReport | pytest.CollectReport
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """Give a folder with a short name, unlike pytest's: a Unix socket's path has a limit."""
+    with tempfile.TemporaryDirectory(prefix="mg-") as name:
+        yield Path(name)
 
 
 def _refuse_skip(report: Report) -> None:

@@ -91,7 +91,7 @@ def test_kill_leaves_every_decision_that_a_client_saw_and_whole_lines(
     shown = again.command("audit", "tail", "--state-dir", str(gate.state))
     number = len(before.splitlines()) + 1
     assert shown.stderr == (
-        f"error: {file}:{number}: the line is not JSON (left out; the other lines are shown)\n"
+        f"warning: {file}:{number}: the line is not JSON (left out; the other lines are shown)\n"
     )
 
 

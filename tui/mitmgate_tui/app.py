@@ -14,6 +14,7 @@ from typing import ClassVar, Literal
 from textual import events
 from textual.app import App
 from textual.binding import BindingType
+from textual.css.query import NoMatches
 
 from mitmgate_tui import keys
 from mitmgate_tui.arming import BURST, Arming
@@ -247,8 +248,13 @@ class Console(App[None], inherit_bindings=False):
     def _tick(self) -> None:
         """Draw what changed: everything with the data, clocks each second, the keys at once."""
         view = self.view
-        if view is None or not view.is_mounted:
-            return  # a heartbeat may come before the first screen has its widgets
+        if view is None:
+            return
+        # A heartbeat may come before the first screen has its widgets, or when it has lost them.
+        with contextlib.suppress(NoMatches):
+            self._draw(view)
+
+    def _draw(self, view: View) -> None:
         armed = self.armed
         look = Look(self.board, self.clock, armed, self.read_only)
         drawn = (view, self.board.version, int(self.clock.wall()))
