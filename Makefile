@@ -36,7 +36,7 @@ lint: .venv/.ready ## format, lint, types and layers
 	$(BIN)/lint-imports --no-logo
 
 check: lint ## what to run before every commit: lint and the fast tests
-	$(BIN)/pytest -q -n 2 --ignore=tests/e2e --ignore=tests/packaging
+	$(BIN)/pytest -q -n 2 --ignore=tests/e2e --ignore=tests/packaging --ignore=tests/tui
 
 test: lint ## everything; this is what CI runs
 	$(BIN)/pytest -q -n 2
