@@ -8,14 +8,12 @@ import socket
 import ssl
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
 from harness import (
     MCP_NAME,
     OTHER_NAME,
@@ -29,10 +27,10 @@ from harness import (
     Web,
     closed,
     ended,
+    serving_mcp,
 )
 
 from mitmgate.demo.pki import make_pki
-from mitmgate.demo.server import build_app, build_server
 from mitmgate.mitm.gate import Gate as GateAddon
 from mitmgate.policy.load import load_policy
 from mitmgate.serve.launch import Running, Settings, proxy
@@ -69,22 +67,8 @@ def web(pki: tuple[Path, Path], web_kind: type[Web]) -> Iterator[Web]:
 
 @pytest.fixture(params=[False], ids=["sse"])
 def mcp(pki: tuple[Path, Path], request: pytest.FixtureRequest) -> Iterator[Mcp]:
-    server = Mcp()
-    app = build_app(
-        build_server(lambda name, arguments: server.calls.append((name, arguments))),
-        json_response=request.param,
-    )
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, ssl_certfile=str(pki[1]),
-                            log_config=None, timeout_graceful_shutdown=1)  # fmt: skip
-    listener = config.bind_socket()
-    server.port = listener.getsockname()[1]
-    running = uvicorn.Server(config)
-    thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
-    thread.start()
-    yield server
-    running.should_exit = True
-    thread.join()
-    listener.close()
+    with serving_mcp(json_response=request.param, ssl_certfile=str(pki[1])) as server:
+        yield server
 
 
 @pytest.fixture

@@ -4,34 +4,18 @@ from __future__ import annotations
 
 import os
 import ssl
-import threading
 from collections.abc import Callable, Iterator
 
 import httpx
 import pytest
-import uvicorn
-from harness import MCP_NAME, POLICY, WEB_NAME, Agent, Gate, InProcess, Mcp, Web
-
-from mitmgate.demo.server import build_app, build_server
+from harness import MCP_NAME, POLICY, WEB_NAME, Agent, Gate, InProcess, Mcp, Web, serving_mcp
 
 
 @pytest.fixture
 def plain_mcp() -> Iterator[Mcp]:
     """An SDK server without TLS, with JSON answers."""
-    server = Mcp()
-    app = build_app(build_server(lambda name, given: server.calls.append((name, given))),
-                    json_response=True)  # fmt: skip
-    config = uvicorn.Config(app, host="127.0.0.1", port=0, log_config=None,
-                            timeout_graceful_shutdown=1)  # fmt: skip
-    listener = config.bind_socket()
-    server.port = listener.getsockname()[1]
-    running = uvicorn.Server(config)
-    thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
-    thread.start()
-    yield server
-    running.should_exit = True
-    thread.join()
-    listener.close()
+    with serving_mcp(json_response=True) as server:
+        yield server
 
 
 @pytest.mark.parametrize("mode", ["legacy", "auto"])

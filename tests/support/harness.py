@@ -10,16 +10,19 @@ import ssl
 import subprocess
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import httpx
+import uvicorn
 
 from mitmgate.ca.authority import ensure_ca
 from mitmgate.cli.env import variables
 from mitmgate.control.models import Row
+from mitmgate.demo.server import build_app, build_server
 from mitmgate.serve.launch import Running
 
 MCP_NAME = "mcp.upstream.example"
@@ -124,6 +127,28 @@ class LoopThread:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+@contextmanager
+def serving_mcp(*, json_response: bool, ssl_certfile: str | None = None) -> Iterator[Mcp]:
+    """Run an SDK server in a thread, for the length of the block."""
+    server = Mcp()
+    tools = build_server(lambda name, arguments: server.calls.append((name, arguments)))
+    config = uvicorn.Config(
+        build_app(tools, json_response=json_response), host="127.0.0.1", port=0,
+        ssl_certfile=ssl_certfile, log_config=None, timeout_graceful_shutdown=1,
+    )  # fmt: skip
+    listener = config.bind_socket()
+    server.port = listener.getsockname()[1]
+    running = uvicorn.Server(config)
+    thread = threading.Thread(target=running.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        yield server
+    finally:
+        running.should_exit = True
+        thread.join()
+        listener.close()
 
 
 @dataclass

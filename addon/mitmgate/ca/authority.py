@@ -119,7 +119,7 @@ def _common_name(cert: x509.Certificate) -> str:
 def _new_authority(now: datetime) -> bytes:
     """Return a new private key and its certificate, both PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
-    cert = _self_signed(key, _name(now), now)
+    cert = self_signed(key, _name(now), now)
     private = key.private_bytes(
         Encoding.PEM, PrivateFormat.TraditionalOpenSSL, encryption_algorithm=NoEncryption()
     )
@@ -139,9 +139,10 @@ def _name(now: datetime) -> x509.Name:
     )
 
 
-def _self_signed(
+def self_signed(
     key: ec.EllipticCurvePrivateKey, name: x509.Name, now: datetime
 ) -> x509.Certificate:
+    """Return the certificate of a CA that signs hosts, and itself."""
     public = key.public_key()
     identifier = x509.SubjectKeyIdentifier.from_public_key(public)
     usage = x509.KeyUsage(

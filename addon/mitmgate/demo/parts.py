@@ -7,10 +7,13 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from mitmgate.errors import ConfigError, Problem
 
 HERE = "127.0.0.1"
 
@@ -18,13 +21,15 @@ HERE = "127.0.0.1"
 @contextmanager
 def child(*arguments: str, **options: Any) -> Iterator[subprocess.Popen[str]]:
     """Run a Python module of ours for the length of the block, then end it."""
+    said = tempfile.TemporaryFile("w+")  # noqa: SIM115 - closed with the process
     process = subprocess.Popen(
         [sys.executable, "-m", *arguments],
         stdout=subprocess.PIPE,
-        stderr=options.pop("stderr", subprocess.DEVNULL),
+        stderr=said,
         text=True,
         **options,
     )
+    process.stderr = said
     with process:
         try:
             yield process
@@ -43,11 +48,19 @@ def end(process: subprocess.Popen[str]) -> None:
 
 
 def read_line(process: subprocess.Popen[str]) -> str:
-    """Return the next line *process* prints; RuntimeError when it ended instead."""
+    """Return the next line *process* prints; ConfigError, in its words, when it ended instead."""
     line = process.stdout.readline() if process.stdout is not None else ""
-    if not line:
-        raise RuntimeError(f"{process.args!r} ended early")
-    return line
+    if line:
+        return line
+    process.wait(10)
+    said = ""
+    if process.stderr is not None:
+        process.stderr.seek(0)
+        said = process.stderr.read()
+    last = said.strip().splitlines()[-1:] or ["it said nothing"]
+    raise ConfigError(
+        Problem(f"a part of the demo did not start: {last[0]}", hint="mitmgate run says more")
+    )
 
 
 def command(*arguments: str, environment: dict[str, str] | None = None) -> tuple[int, str]:
