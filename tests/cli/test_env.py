@@ -139,6 +139,7 @@ def test_the_address_of_a_dead_proxy_is_forgotten(state: Path) -> None:
     child.wait()
     say_running(state, "127.0.0.1:9191", child.pid)
     assert values(state)["HTTPS_PROXY"] == "http://127.0.0.1:8080"
+    assert "no proxy runs here; assuming 127.0.0.1:8080" in run(state).stderr
 
 
 def test_listen_wins_over_the_running_proxy(state: Path) -> None:

@@ -61,7 +61,8 @@ def test_a_command_marked_as_tested_does_what_the_readme_says(
     )
     assert done.returncode == named_exit_code(line), done.stderr
     assert done.stdout
-    assert done.stderr == ""
+    # No proxy runs beside this test, and `env` says so.
+    assert [line for line in done.stderr.splitlines() if "no proxy runs here" not in line] == []
 
 
 @pytest.mark.parametrize("line", [x for x in shell_lines("sh") if x.startswith("mitmgate ")])

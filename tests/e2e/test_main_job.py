@@ -169,6 +169,16 @@ def test_what_was_captured_replays_and_a_changed_rule_shows(
     assert (code, "no-mass-delete" in text) == (3, True), text
 
 
+def test_a_call_that_is_too_large_is_refused_in_words_and_the_session_goes_on(
+    gate: Gate, mcp: Mcp, start_agent: StartAgent
+) -> None:
+    agent = start_agent(gate, mcp.url, "auto")
+    refused = agent.do(call="save_note", arguments={"title": "t", "text": "x" * 34_000_000})
+    assert "larger than" in refused["text"] or "too large" in refused["text"], refused
+    assert mcp.calls == []
+    assert agent.do(call="read_note", arguments={"title": "x"})["error"] is False
+
+
 def test_the_policy_of_these_tests_is_a_good_one(tmp_path: Path) -> None:
     file = tmp_path / "policy.yaml"
     file.write_text(POLICY.replace("MCP_PORT", "9000"))

@@ -112,6 +112,22 @@ CASES: dict[str, tuple[RequestInput, tuple[str, str, str, str]]] = {
     "plain HTTP to a port that is no web port": (
         RequestInput("x", "agent", RequestHead("GET", "http", "docs.example", 22, "/"),
                      "docs.example:22"), ("egress", "deny", "connect_port", "port")),
+    "a call in UTF-16 that nothing announces, for a host that is no server": (
+        request("POST", "docs.example",
+                body=json.dumps(message("tools/call", {"name": "rm"})).encode("utf-16-be")),
+        ("egress", "deny", "undeclared_charset", "ambiguous_message")),
+    "JSON in a charset that nobody here reads": (
+        request("POST", "docs.example", body=b"+AHs-",
+                headers=(("content-type", "application/json; charset=utf-7"),)),
+        ("egress", "deny", "bad_charset", "ambiguous_message")),
+    "a comment before a call": (
+        request("POST", "docs.example",
+                body=b"/*x*/" + json.dumps(message("tools/call", {"name": "rm"})).encode()),
+        ("egress", "deny", "undeclared_charset", "ambiguous_message")),
+    "bytes that are no text, for an allowed host": (
+        request("POST", "docs.example", body=b"\0\1\2\xff" * 99,
+                headers=(("content-type", "application/octet-stream"),)),
+        ("egress", "allow", "docs", "rule")),
     "a member that JSON-RPC does not know": (
         post({**message("tools/call", {"name": "get_x"}), "x": "y"}),
         ("mcp", "deny", "unknown_member", "parse_error")),

@@ -111,6 +111,17 @@ async def test_until_decided_leaves_after_the_first_decision(open_desk: OpenDesk
         assert len(desk.proxy.decided) == 1
 
 
+async def test_until_decided_leaves_too_when_somebody_else_or_the_clock_answered(
+    open_desk: OpenDesk,
+) -> None:
+    async with open_desk(options=Options(until_decided=True, linger=0.01)) as desk:
+        desk.proxy.hold(make_pending("pay"))
+        await desk.shows("pay")
+        desk.proxy.resolve("pay.0", "deny")
+        await desk.until(lambda: desk.app.return_code is not None)
+        assert (desk.app.return_code, desk.proxy.decided) == (0, [])
+
+
 LEAVING = {
     "q leaves the gate alone": ("q", True, 0),
     "ctrl+c ends the gate that started us": ("ctrl+c", True, INTERRUPTED),

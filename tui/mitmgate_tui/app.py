@@ -16,6 +16,7 @@ from textual.app import App
 from textual.binding import BindingType
 from textual.css.query import NoMatches
 
+from mitmgate.control.models import ResolvedEvent
 from mitmgate_tui import keys
 from mitmgate_tui.arming import BURST, Arming
 from mitmgate_tui.board import Board
@@ -123,6 +124,8 @@ class Console(App[None], inherit_bindings=False):
                     self._warn("The proxy speaks a newer version: some of it is not shown.")
                 case _:
                     self.board.apply(event)
+                    if isinstance(event, ResolvedEvent):
+                        self._settled()
         self._tick()
 
     # Deciding
@@ -197,6 +200,10 @@ class Console(App[None], inherit_bindings=False):
         word = "✓ approved once" if message.answer == "allow" else "✗ denied"
         entry = self.board.waiting.get(message.entry)
         self._say(f"{word}: {what(entry.row)}" if entry is not None else word)
+        self._settled()
+
+    def _settled(self) -> None:
+        """Leave when that was all we came for, whoever answered, and if only the clock."""
         if self.options.until_decided:
             self.set_timer(self.options.linger, self.exit)
 

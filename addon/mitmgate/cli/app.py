@@ -32,6 +32,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
     help="See and stop what AI agents do over MCP, and over everything else.",
+    epilog="Example: mitmgate demo",
 )
 
 

@@ -14,7 +14,11 @@ if TYPE_CHECKING:
     from mitmgate.query.join import Entry
     from mitmgate.query.records import Damage
 
-app = typer.Typer(help="Look at the audit file: every decision, in order.", no_args_is_help=True)
+app = typer.Typer(
+    help="Look at the audit file: every decision, in order.",
+    no_args_is_help=True,
+    epilog="Example: mitmgate audit tail --follow",
+)
 
 _POLL_SECONDS = 0.2
 StateDir = Annotated[Path | None, typer.Option(help="Where mitmgate keeps its state.")]

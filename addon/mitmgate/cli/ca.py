@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     no_args_is_help=True,
+    epilog="Example: mitmgate ca show",
     help="Show the certificate authority that mitmgate signs with.",
 )
 

@@ -131,7 +131,7 @@ def running_address(folder: Path) -> tuple[str, int]:
     try:
         text = (folder / RUN_FILE).read_text("utf-8")
     except FileNotFoundError:
-        return proxy_address(DEFAULT_LISTEN)
+        return _assumed()
     except (OSError, UnicodeDecodeError) as error:
         raise _damaged(folder) from error
     try:
@@ -139,7 +139,12 @@ def running_address(folder: Path) -> tuple[str, int]:
         listen, pid = str(state["listen"]), int(state["pid"])
     except (ValueError, TypeError, KeyError) as error:
         raise _damaged(folder) from error
-    return proxy_address(listen if _alive(pid) else DEFAULT_LISTEN)
+    return proxy_address(listen) if _alive(pid) else _assumed()
+
+
+def _assumed() -> tuple[str, int]:
+    print(f"warning: no proxy runs here; assuming {DEFAULT_LISTEN}", file=sys.stderr)
+    return proxy_address(DEFAULT_LISTEN)
 
 
 def _damaged(folder: Path) -> ConfigError:

@@ -29,7 +29,11 @@ def ask_model_api(state: Path) -> None:
     typer.echo("  0  none")
     text = starter_text()
     while True:
-        answer = typer.prompt("A number, or another host", default="0").strip()
+        try:
+            answer = typer.prompt("A number, or another host", default="0").strip()
+        except typer.Abort:
+            typer.echo("\nNothing was started.")
+            raise typer.Exit(130) from None
         if answer == "0":
             break
         if answer.isascii() and answer.isdigit() and int(answer) > len(hosts):

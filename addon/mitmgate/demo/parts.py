@@ -109,7 +109,7 @@ def run_console(state: Path, key: str) -> None:
     try:
         subprocess.run(
             [sys.executable, "-m", "mitmgate_tui", "--state-dir", str(state),
-             "--key-fd", str(reading), "--until-decided"],
+             "--key-fd", str(reading), "--until-decided", "--welcome", " one call waits above"],
             pass_fds=(reading,),
             check=False,
         )  # fmt: skip

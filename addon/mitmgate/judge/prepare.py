@@ -130,10 +130,25 @@ def _read(raw: bytes, content_type: str | None) -> Body:
         text = decode_text(raw, content_type)
     except WireError as problem:
         lenient = raw.decode("utf-8", "replace")
-        suspect = looks_like_jsonrpc(lenient)
+        # JSON in a charset that nobody here knows: somebody there may.
+        hidden = problem.code == "bad_charset" and "json" in (content_type or "").lower()
+        suspect = hidden or looks_like_jsonrpc(raw) or looks_like_jsonrpc(lenient)
         return Body(problem=problem, suspect=suspect, utf8=False, unread=lenient)
     body = _read_text(text)
+    if body.message is None and not body.suspect and _is_disguised(raw, content_type):
+        two_ways = WireError("undeclared_charset", "the body could be read in two ways")
+        return Body(text, problem=two_ways, suspect=True, utf8=False)
     return body if is_utf8(content_type, raw) else _not_utf8(body)
+
+
+def _is_disguised(raw: bytes, content_type: str | None) -> bool:
+    """Tell whether a sloppy parser would find JSON-RPC where no JSON text begins.
+
+    UTF-16 and UTF-32 without a charset are full of NULs, valid UTF-8, and found by
+    ``json.loads(bytes)`` and its like; so are comments before the text by others.
+    """
+    told_json = "json" in (content_type or "").lower()
+    return (b"\0" in raw[:64] or told_json) and looks_like_jsonrpc(raw)
 
 
 def _not_utf8(body: Body) -> Body:

@@ -245,7 +245,11 @@ class Gate:
         message = flow.error.msg if flow.error is not None else ""
         if "body_size_limit" in message:
             self._core.fail(
-                track.exchange, "request", "body_too_large", "the body is larger than the limit"
+                track.exchange,
+                "request",
+                "body_too_large",
+                "the body is larger than the limit",
+                subject=_egress_subject(flow),
             )
             track.fate = "denied"
         elif track.fate == "answered":
@@ -339,6 +343,14 @@ class Gate:
             )
         )
         self._core.end(track.exchange)
+
+
+def _egress_subject(flow: http.HTTPFlow) -> Subject:
+    request = flow.request
+    endpoint = f"{request.scheme}://{request.host}:{request.port}"
+    return Subject(
+        address_of(flow.client_conn), "egress", request.host, request.port, endpoint, request.method
+    )
 
 
 def _reply(ruling: Ruling) -> Reply:

@@ -275,6 +275,7 @@ class Pipeline:
         if not captured:
             resolution = Resolution(outcome.id, "deny", "shutdown", None,
                                     "the answer could not be captured", 0.0)  # fmt: skip
+        self.denied += resolution.answer == "deny"
         self.hub.publish(ResolvedEvent(resolved=Resolved(
             id=outcome.id, answer=resolution.answer, via=resolution.via,
             operator=resolution.operator, reason=resolution.reason,
