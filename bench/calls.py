@@ -66,9 +66,15 @@ def server(certificate: Path) -> Iterator[int]:
     thread = threading.Thread(target=loop.run_forever)
     thread.start()
     yield listening.sockets[0].getsockname()[1]
-    loop.call_soon_threadsafe(listening.close_clients)
+    asyncio.run_coroutine_threadsafe(_closed(listening), loop).result()
     loop.call_soon_threadsafe(loop.stop)
     thread.join()
+
+
+async def _closed(listening: asyncio.Server) -> None:
+    listening.close()
+    listening.close_clients()
+    await listening.wait_closed()
 
 
 @contextmanager

@@ -318,3 +318,11 @@ def test_files_that_are_no_policy(tmp_path: Path) -> None:
     for path, message in ((empty, "empty"), (tmp_path, "directory"), (tmp_path / "x", "no such")):
         with pytest.raises(ConfigError, match=message):
             load_policy_file(path)
+
+
+def test_a_duplicate_key_does_not_hide_the_other_problems() -> None:
+    text = "version: 1\nmode: enforce\nmode: shadow\nhold: {wait: soon}\nmpc: {}\n"
+    with pytest.raises(ConfigError) as caught:
+        load_policy(text, file="p.yaml")
+    found = [(problem.line, problem.key) for problem in caught.value.problems]
+    assert found == [(3, "mode"), (4, "hold.wait"), (5, "mpc")]

@@ -41,7 +41,7 @@ def _check_file(path: Path) -> tuple[str, list[Problem]]:
     from mitmgate.strictyaml import load, read_file
 
     text = read_file(path)
-    document = load(text, file=str(path))
+    document = load(text, file=str(path), past_duplicates=True)
     if isinstance(document.value, dict) and "pack" in document.value:
         from mitmgate.scan.packs import load_pack_file
 

@@ -33,9 +33,9 @@ STARTER_NAME = "starter.yaml"
 
 def load_policy(text: str, *, file: str) -> Policy:
     """Return the policy that *text* spells, or raise ConfigError with every problem."""
-    document = load(text, file=file)
+    document = load(text, file=file, past_duplicates=True)
     parsed, problems = validate(PolicyFile, document)
-    problems += _cross_problems(document)
+    problems += [*_cross_problems(document), *document.problems]
     if parsed is None or problems:
         raise refuse(problems)
     digest = hashlib.sha256(text.encode("utf-8")).hexdigest()

@@ -16,11 +16,15 @@ type KeyPath = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A YAML document as plain values, and the line (from 1) where each path begins."""
+    """A YAML document as plain values, and the line (from 1) where each path begins.
+
+    ``problems`` are duplicate keys, where the reader was asked to go on after them.
+    """
 
     value: Any
     lines: Mapping[KeyPath, int]
     file: str
+    problems: tuple[Problem, ...] = ()
 
     def line(self, path: KeyPath) -> int | None:
         """Return the line of *path*, or of its nearest parent that has one."""

@@ -49,8 +49,12 @@ def read_file(path: Path) -> str:
         ) from None
 
 
-def load(text: str, *, file: str) -> Document:
-    """Return the one document in *text*, or raise ConfigError with every problem found."""
+def load(text: str, *, file: str, past_duplicates: bool = False) -> Document:
+    """Return the one document in *text*, or raise ConfigError with every problem found.
+
+    With *past_duplicates* a file whose only fault is duplicate keys gives a Document that holds
+    them as its problems, so that the caller can add what else is wrong, and refuse it then.
+    """
     text = text.removeprefix("\ufeff")
     try:
         size = len(text.encode("utf-8"))
@@ -61,7 +65,7 @@ def load(text: str, *, file: str) -> Document:
         ) from None
     if size > MAX_BYTES:
         raise ConfigError(_too_large(file))
-    return _Reader(file).read(text)
+    return _Reader(file).read(text, past_duplicates=past_duplicates)
 
 
 def _too_large(file: str) -> Problem:
@@ -76,18 +80,19 @@ class _Reader:
         self._file = file
         self._lines: dict[KeyPath, int] = {}
         self._problems: list[Problem] = []
+        self._duplicates = 0
         self._events: Iterator[Any] = iter(())
 
-    def read(self, text: str) -> Document:
+    def read(self, text: str, *, past_duplicates: bool) -> Document:
         self._events = yaml.parse(text, Loader=_Loader)
         try:
             value = self._document()
         except yaml.YAMLError as error:
             self._problems.append(_syntax_problem(error, text, self._file))
             raise refuse(self._problems) from None
-        if self._problems:
+        if self._problems and not (past_duplicates and len(self._problems) == self._duplicates):
             raise refuse(self._problems)
-        return Document(value, self._lines, self._file)
+        return Document(value, self._lines, self._file, tuple(self._problems))
 
     def _document(self) -> Any:
         value = None
@@ -148,6 +153,7 @@ class _Reader:
             if key in items:
                 # Readers disagree on which duplicate wins: the operator would read one rule
                 # and we would enforce the other.
+                self._duplicates += 1
                 first = self._lines.get(here)
                 self._refuse(event, here, f"duplicate key, first on line {first}", "remove one")
             else:
