@@ -25,6 +25,7 @@ mcp:
       then: deny
       reason: Force pushes need a person at the keyboard.
     - {id: reads, tool: get_*, then: allow}
+    - {id: not-for-agents, tool: delete_*, then: deny, hide: true}
   otherwise: ask
 """
 
@@ -49,6 +50,14 @@ CASES = {
     "allow exits 0": ("github", "get_me", "{}", 0, "reads"),
     "ask exits 3": ("github", "push_files", '{"force": false}', 3, "otherwise"),
     "deny exits 4": ("github", "push_files", '{"force": true}', 4, "no-force-push"),
+    "a hidden tool exits 4": ("github", "delete_repo", "{}", 4, "not-for-agents"),
+    "a key in two spellings exits 4": (
+        "github",
+        "push_files",
+        '{"Force": true}',
+        4,
+        "ambiguous_key",
+    ),
     "an unknown server is a question of its own": ("gitlab", "get_me", "{}", 3, "unknown_servers"),
 }
 
@@ -77,6 +86,23 @@ def test_each_rule_tried_is_told(policy: Path, capsys: pytest.CaptureFixture[str
 def test_a_condition_that_fails_is_told(policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(policy, "github", "push_x")
     assert "params do not have the wanted value at /arguments/force" in capsys.readouterr().out
+
+
+def test_a_key_in_doubt_is_told(policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(policy, "github", "push_x", '{"FORCE": true}')
+    out = capsys.readouterr().out
+    assert "-> ambiguous_key: rule no-force-push looks at /arguments/force" in out
+    assert "FORCE" not in out
+
+
+def test_that_a_tool_is_hidden_is_told(policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(policy, "github", "delete_repo")
+    told = capsys.readouterr().out
+    assert "agent   Unknown tool.\nhidden  the tool is left out of tools/list" in told
+    run(policy, "github", "delete_repo", as_json=True)
+    assert json.loads(capsys.readouterr().out)["hidden"] is True
+    run(policy, "github", "push_x", as_json=True)
+    assert json.loads(capsys.readouterr().out)["hidden"] is False
 
 
 def test_an_unknown_server_is_told(policy: Path, capsys: pytest.CaptureFixture[str]) -> None:

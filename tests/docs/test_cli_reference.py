@@ -18,7 +18,7 @@ PAGE = Path(__file__).parents[2] / "docs" / "cli.md"
 COMMANDS = dict(commands(typer.main.get_command(app), "mitmgate"))
 PROMISED = {
     *("run", "tui", "env", "check", "explain", "pending", "approve", "deny", "replay", "scan"),
-    *("audit tail", "audit query", "ca path", "ca show", "demo"),
+    *("audit tail", "audit query", "ca path", "ca show", "demo", "servers"),
 }
 
 

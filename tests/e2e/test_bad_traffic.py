@@ -286,9 +286,9 @@ BODIES: dict[str, tuple[bytes, dict[str, str], tuple[int, str, str], tuple[int, 
         (400, "parse_error", "not_utf8"), (403, "ambiguous_message", "not_utf8")),
     "half a JSON document": (
         CALL[:-2], PLAIN, (400, "parse_error", "not_json"), (403, "ambiguous_message", "not_json")),
-    "a batch": (
-        b"[" + CALL + b"]", PLAIN,
-        (200, "batch_refused", "batch_refused"), (200, "batch_refused", "batch_refused")),
+    "a batch with one id twice": (
+        b"[" + CALL + b"," + CALL + b"]", PLAIN,
+        (200, "duplicate_id", "duplicate_id"), (200, "duplicate_id", "duplicate_id")),
 }  # fmt: skip
 
 

@@ -50,7 +50,7 @@ def test_the_end_denies_what_waits_and_leaves_whole_files(
     [answer] = [record for record in gate.audit() if record["type"] == "resolution"]
     assert (answer["id"], answer["answer"], answer["via"]) == (entry["id"], "deny", "shutdown")
     left = {path.name for path in gate.state.iterdir()}
-    assert left == {"audit", "ca", "hash.key", "run.lock", "upstream-roots.pem"}
+    assert left == {"audit", "ca", "hash.key", "run.lock", "servers.json", "upstream-roots.pem"}
     replayed = gate.command("replay", str(gate.captures), "--policy", str(gate.policy))
     assert replayed.returncode == 0, replayed.stdout + replayed.stderr
     assert "without an end" not in replayed.stdout

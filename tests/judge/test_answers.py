@@ -57,7 +57,10 @@ CASES: dict[str, tuple[Answer, tuple[str, str, str]]] = {
         answer(FAILURE, status=400), ("allow", "answer", "answer")),
     "an error without an id and a status of success": (
         answer(FAILURE), ("deny", "unmatched_answer", "unmatched_answer")),
-    "a batch": (answer([text_result("x")]), ("deny", "batch_refused", "batch_refused")),
+    "a batch": (answer([text_result("x")]), ("allow", "answer", "answer")),
+    "a batch with an answer to nobody": (
+        answer([text_result("x"), text_result("y", 8)]),
+        ("deny", "unmatched_answer", "unmatched_answer")),
     "a key twice": (
         answer(b'{"jsonrpc":"2.0","id":1,"id":2,"result":{}}'),
         ("deny", "parse_error", "parse_error")),
@@ -238,30 +241,33 @@ def replaced(judge: Judge, given: Answer) -> dict[str, Any] | None:
     outcome = judge.conclude(prepared, now=0.0)
     assert outcome is not None
     assert outcome.verdict.word != "allow"
-    text = judge.replacement(outcome, prepared, "withheld")
+    text = judge.stop(outcome, prepared, "withheld")
     return None if text is None else json.loads(text)
 
 
-# What a server sends on the stream of a call with id 1, and the id of what stands for it.
-REPLACED: dict[str, tuple[object, int | None]] = {
+# What a server sends on the stream of a call with id 1, and what stands for it: the denial of
+# the call with that id, the name of a request, or nothing.
+REPLACED: dict[str, tuple[object, int | str | None]] = {
     "its answer": (text_result(INJECTION), 1),
     "the answer to another call": (text_result(INJECTION, 2), 2),
     "what nobody can read": ("hello", 1),
     "an answer to nobody": (text_result("x", 3), None),
-    "a request of the server": (message("sampling/createMessage", number=1), None),
+    "a request of the server": (message("sampling/createMessage", number=1), "ping"),
     "the same request as the client's, from the server": (
-        message("tools/call", {"name": "get_x", "arguments": {"a": INJECTION}}, number=1), None),
+        message("tools/call", {"name": "get_x", "arguments": {"a": INJECTION}}, number=1), "ping"),
     "a notification": (message("notifications/message", {"data": INJECTION}, number=None), None),
 }  # fmt: skip
 
 
 @pytest.mark.parametrize(("given", "number"), REPLACED.values(), ids=REPLACED)
-def test_what_stands_for_a_stopped_event(given: object, number: int | None) -> None:
+def test_what_stands_for_a_stopped_event(given: object, number: int | str | None) -> None:
     judge = make_judge()
     decide(judge, call("get_x", exchange="y", number=2), call("get_x"))
     instead = replaced(judge, event(given))
     if number is None:
         assert instead is None
+    elif isinstance(number, str):
+        assert instead == message(number, number=1)
     else:
         assert instead is not None
         assert instead["id"] == number
@@ -300,7 +306,8 @@ def test_an_answer_of_a_host(given: Answer, expected: tuple[str, str, bool]) -> 
     outcome = decide(judge, request("GET", "docs.example"), given)
     assert (outcome.verdict.word, outcome.rule, bool(outcome.findings)) == expected
     assert {finding.surface.value for finding in outcome.findings} <= {"egress_response"}
-    assert replaced_text(judge, given) is None
+    prepared = judge.prepare(given)
+    assert judge.stop(outcome, prepared, "withheld") is None
 
 
 def test_what_cannot_be_decoded_passes_where_findings_are_only_logged() -> None:
@@ -308,13 +315,6 @@ def test_what_cannot_be_decoded_passes_where_findings_are_only_logged() -> None:
     given = answer(b"x", headers=(("content-encoding", "gzip"),))
     outcome = decide(judge, request("GET", "docs.example"), given)
     assert (outcome.verdict.word, outcome.rule) == ("allow", "answer")
-
-
-def replaced_text(judge: Judge, given: Answer) -> str | None:
-    prepared = judge.prepare(given)
-    outcome = judge.conclude(prepared, now=0.0)
-    assert outcome is not None
-    return judge.replacement(outcome, prepared, "withheld")
 
 
 def test_shadow_lets_a_finding_pass_and_not_an_answer_to_nobody() -> None:

@@ -21,6 +21,7 @@ from mitmgate.judge.inputs import (
 )
 from mitmgate.judge.judge import Judge
 from mitmgate.judge.limits import Limits
+from mitmgate.judge.outcome import Subject
 from mitmgate.judge.state import Exchange, Memory
 from mitmgate.policy.verdict import Verdict
 from mitmgate.wire.endpoints import Endpoint
@@ -127,9 +128,12 @@ def apply(judge: Judge, one: Input) -> None:
     if outcome.verdict is Verdict.DENY and outcome.enforced:
         assert outcome.effective is not Verdict.ALLOW
         assert outcome.agent_reason
-    reply = judge.reply(outcome, "no")
+    instead = None
+    if outcome.effective is Verdict.DENY:
+        instead = judge.stop(outcome, prepared, "no")
+        assert instead is None or json.loads(instead)
+    reply = judge.reply(outcome, "no", instead)
     assert reply.status in (200, 202, 400, 403, 405, 413, 421, 502)
-    judge.replacement(outcome, prepared, "no")
     edited = judge.edited(outcome, prepared)
     if outcome.effective is Verdict.ALLOW and outcome.edits and outcome.enforced:
         assert edited is not None  # what was to be redacted never passes as it was
@@ -167,31 +171,33 @@ def test_shadow_decides_the_same_and_enforces_less(inputs: list[Input]) -> None:
     assert second.effective <= first.effective
 
 
-def exchange(number: int) -> Exchange:
-    from mitmgate.judge.outcome import Subject
-
-    subject = Subject("agent", "mcp", SERVER, 443, "e", "ping")
+def exchange(memory: Memory, number: int, agent: str = "agent") -> Exchange:
+    subject = Subject(agent, "mcp", SERVER, 443, "e", "ping")
     endpoint = Endpoint("https", SERVER, 443, "/mcp")
-    return Exchange(subject, endpoint, Request(number, "ping"))
+    session = memory.sessions.anonymous(agent, endpoint)
+    return Exchange(subject, f"{number}", endpoint, (Request(number, "ping"),), session=session)
 
 
 def test_memory_is_bounded_and_forgets_the_oldest() -> None:
     memory = Memory(Limits(exchanges=2, remembered=2))
     for number in range(5):
-        opened = memory.open(f"{number}", exchange(number))
-        memory.await_answer(opened)
+        opened = memory.open(exchange(memory, number, f"agent {number}"))
+        memory.await_answers(opened)
         memory.remember(f"q{number}", "allow")
-    assert [memory.get(f"{n}") is not None for n in range(5)] == [False] * 3 + [True] * 2
+    kept = [False] * 3 + [True] * 2
+    assert [memory.get(f"{n}") is not None for n in range(5)] == kept
     assert [memory.remembered(f"q{n}") for n in range(5)] == [None] * 3 + ["allow"] * 2
-    assert [memory.settle(exchange(n), n) for n in range(5)] == [None] * 3 + ["ping"] * 2
+    late = [exchange(memory, n, f"agent {n}") for n in (4, 3)]
+    assert [memory.settle(one, int(one.key)) is not None for one in late] == [True, True]
+    assert memory.settle(exchange(memory, 0, "agent 0"), 0) is None
 
 
 def test_one_id_may_be_awaited_so_many_times_and_not_more() -> None:
     memory = Memory(Limits())
     for _ in range(200):
-        memory.await_answer(exchange(1))
-    answers = [memory.settle(exchange(1), 1) for _ in range(200)]
-    assert answers.count("ping") == 64
+        memory.await_answers(exchange(memory, 1))
+    answers = [memory.settle(exchange(memory, 1), 1) for _ in range(200)]
+    assert sum(answer is not None for answer in answers) == 64
 
 
 def test_the_policy_of_these_tests_asks_allows_and_denies() -> None:

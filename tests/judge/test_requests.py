@@ -54,11 +54,12 @@ CASES: dict[str, tuple[RequestInput, tuple[str, str, str, str]]] = {
     "a notification cannot wait, so ask is deny": (
         post(message("notifications/progress", number=None)),
         ("mcp", "deny", "no-progress", "rule")),
-    "a client's answer to a named server": (
-        post(result({"action": "accept"})), ("mcp", "allow", "housekeeping", "housekeeping")),
-    "a client's refusal to a named server": (
+    "a client's answer to what no server asked": (
+        post(result({"action": "accept"})),
+        ("mcp", "deny", "unmatched_answer", "unmatched_answer")),
+    "a client's refusal of what no server asked": (
         post({"jsonrpc": "2.0", "id": 1, "error": {"code": -1, "message": "no"}}),
-        ("mcp", "allow", "housekeeping", "housekeeping")),
+        ("mcp", "deny", "unmatched_answer", "unmatched_answer")),
     "MCP at an endpoint that no server names": (
         call("get_x", host="other.example"), ("mcp", "ask", "unknown_servers", "unknown_server")),
     "MCP at a host with an egress rule": (
@@ -73,10 +74,10 @@ CASES: dict[str, tuple[RequestInput, tuple[str, str, str, str]]] = {
         call("get_x", target="/other"), ("mcp", "ask", "unknown_servers", "unknown_server")),
     "MCP behind dot segments of a named server's path": (
         call("get_x", target="/mcp/../mcp"), ("mcp", "ask", "unknown_servers", "unknown_server")),
-    "a batch": (post([message("ping")]), ("mcp", "deny", "batch_refused", "batch_refused")),
+    "a batch": (post([message("ping")]), ("mcp", "allow", "housekeeping", "housekeeping")),
     "a batch at an unknown endpoint": (
         post([message("tools/call", {"name": "get"})], "docs.example"),
-        ("mcp", "deny", "batch_refused", "batch_refused")),
+        ("mcp", "ask", "unknown_servers", "unknown_server")),
     "a key twice at a named server": (
         request("POST", body=b'{"jsonrpc":"2.0","id":1,"method":"ping","method":"x"}'),
         ("mcp", "deny", "duplicate_key", "parse_error")),
@@ -213,11 +214,6 @@ CASES: dict[str, tuple[RequestInput, tuple[str, str, str, str]]] = {
         ("mcp", "allow", "reads", "rule")),
     "a credential in the query of a stream": (
         request("GET", target=f"/mcp?q={KEY}", headers=SSE),
-        ("mcp", "deny", "scan.secrets", "finding")),
-    "a credential in a client's answer": (
-        post(result({"content": KEY})), ("mcp", "deny", "scan.secrets", "finding")),
-    "a credential in a client's refusal": (
-        post({"jsonrpc": "2.0", "id": 1, "error": {"code": 1, "message": KEY}}),
         ("mcp", "deny", "scan.secrets", "finding")),
     "a credential in an egress body": (
         request("POST", "docs.example", body=KEY.encode(), headers=PLAIN),
@@ -373,7 +369,7 @@ SHADOWED: dict[str, RequestInput] = {
 }
 ENFORCED: dict[str, tuple[RequestInput, str]] = {
     "a key twice": (request("POST", body=b'{"a":1,"a":2}'), "parse_error"),
-    "a batch": (post([message("ping")]), "batch_refused"),
+    "a batch with one id twice": (post([message("ping"), message("ping")]), "duplicate_id"),
     "headers that differ": (modern_call("rm", mcp_name="get_x"), "header_mismatch"),
     "an upgrade": (request("GET", headers=(("upgrade", "h2c"),)), "upgrade_refused"),
     "a folded header": (request("GET", headers=(("a", "b\r\n c"),)), "malformed_request"),

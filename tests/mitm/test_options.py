@@ -18,7 +18,7 @@ UNSAFE: dict[str, str] = {
     "http2": "true",
     "http3": "true",
     "rawtcp": "true",
-    "websocket": "true",
+    "websocket": "false",
     "ssl_insecure": "true",
     "validate_inbound_headers": "false",
     "ignore_hosts": "a",

@@ -53,6 +53,47 @@ def test_rules_that_never_decide(first: str, second: str, never: bool) -> None:
     assert any("rule two never decides: one" in message for message in found) is never
 
 
+HIDE = "tool: x*, then: deny, hide: true"
+
+# sentence: the first rule, the second rule, what is said of the second
+HIDING = {
+    "a rule that hides": ("tool: y, then: allow", HIDE, None),
+    "a rule above that allows some arguments": (
+        "tool: x*, where: {/a: {equals: 1}}, then: allow", HIDE,
+        "rule two hides nothing: one, above it, may let through what it denies, and what can be "
+        "called is listed"),
+    "a rule above that asks about some arguments of everything": (
+        "where: {/a: {equals: 1}}, then: ask", HIDE,
+        "rule two hides nothing: one, above it, may let through what it denies, and what can be "
+        "called is listed"),
+    "a rule above that allows some arguments of one tool": (
+        "tool: xy, where: {/a: {equals: 1}}, then: allow", HIDE, None),
+    "a rule above that denies some arguments": (
+        "tool: x*, where: {/a: {equals: 1}}, then: deny", HIDE, None),
+    "a rule above that decides them all": (
+        "tool: x*, then: ask", HIDE, "rule two never decides: one, above it, matches all that it "
+        "matches"),
+    "a method that has no list": (
+        "tool: y, then: allow", f"method: completion/complete, {HIDE}",
+        "rule two hides nothing: no list is of its methods"),
+    "a method that has a list": ("tool: y, then: allow", f"method: prompts/*, {HIDE}", None),
+    "a rule above that does the same": (
+        HIDE, HIDE, "rule two never decides: one, above it, matches all that it matches"),
+    "a denial below that does not hide": ("tool: y, then: deny", "tool: x*, then: deny", None),
+    "a denial of no list that does not hide": (
+        "tool: x*, where: {/a: {equals: 1}}, then: allow", "tool: x*, then: deny", None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("first", "second", "said"), HIDING.values(), ids=HIDING)
+def test_rules_that_hide_nothing(first: str, second: str, said: str | None) -> None:
+    found = warnings(
+        f"mcp:\n  rules:\n    - {{id: one, {first}}}\n    - {{id: two, {second}}}\n"
+        "    - {id: all, server: [a, b], then: ask}\n"
+    )
+    assert found == ([] if said is None else [said])
+
+
 EGRESS = {
     "a wildcard over a host": ("host: '*.x.example'", "host: a.x.example", True),
     "a wildcard over its apex": ("host: '*.x.example'", "host: x.example", False),

@@ -25,6 +25,8 @@ servers:
   local: {url: "http://127.0.0.1:9000/mcp"}
   root: {url: "https://root.example"}
   all: {url: "https://all.example/**"}
+  socket: {url: "wss://socket.example/mcp"}
+  plain-socket: {url: "ws://127.0.0.1:9100/mcp"}
 mcp:
   unknown_servers: deny
   rules:
@@ -59,6 +61,13 @@ def test_every_value_arrives(policy: Policy) -> None:
     assert (policy.hold_wait, policy.unattended) == (600.0, "wait")
     assert policy.rule_count == 2
     assert policy.effects["secrets", "results"] == "ask"
+
+
+def test_a_rule_hides_only_if_it_says_so() -> None:
+    rules = "{id: a, tool: x, then: deny, hide: true}, {id: b, tool: y, then: deny, hide: false}"
+    policy = load_policy(f"version: 1\nmcp: {{rules: [{rules}, {{id: c, then: deny}}]}}", file="p")
+    assert [rule.hide for rule in policy.mcp_rules] == [True, False, False]
+    assert [rule.id for rule in policy.hide_rules] == ["a"]
 
 
 def test_the_defaults_ask_for_mcp_and_deny_egress() -> None:
@@ -139,6 +148,10 @@ SERVERS = {
     "no path is the root": ("https://root.example:443/", "root"),
     "no path is the root only": ("https://root.example:443/mcp", None),
     "all of a host": ("https://all.example:443/", "all"),
+    "a WebSocket is opened by https": ("https://socket.example:443/mcp", "socket"),
+    "a WebSocket without TLS": ("http://socket.example:80/mcp", "socket"),
+    "a WebSocket on a port of its own": ("http://127.0.0.1:9100/mcp", "plain-socket"),
+    "a WebSocket on another path": ("https://socket.example:443/other", None),
     "another host": ("https://other.example:443/mcp", None),
     "another scheme": ("ws://all.example:443/", None),
 }
@@ -196,6 +209,11 @@ REFUSED = {
     "a built-in id": (
         "mcp:\n  rules: [{id: otherwise, then: allow}]",
         ["p.yaml:3: mcp.rules.0.id: otherwise is the name of a built-in rule; choose another id"],
+    ),
+    "another built-in id": (
+        "mcp:\n  rules: [{id: ambiguous_key, then: allow}]",
+        ["p.yaml:3: mcp.rules.0.id: ambiguous_key is the name of a built-in rule; "
+         "choose another id"],
     ),
     "a bad glob": (
         "mcp:\n  rules: [{id: a, tool: 'get_[ab]', then: allow}]",
@@ -260,6 +278,34 @@ REFUSED = {
     "two names for one URL": (
         "servers:\n  a: {url: 'https://x.example/mcp'}\n  b: {url: 'http://X.example:80/mcp'}",
         ["p.yaml:4: servers.b.url: a has the same URL (give an endpoint one name)"],
+    ),
+    "one endpoint by https and by WebSocket": (
+        "servers:\n  a: {url: 'https://x.example/mcp'}\n  b: {url: 'wss://x.example/mcp'}",
+        ["p.yaml:4: servers.b.url: a has the same URL (give an endpoint one name)"],
+    ),
+    "a rule that hides what it allows": (
+        "mcp:\n  rules: [{id: a, tool: x, then: allow, hide: true}]",
+        ["p.yaml:3: mcp.rules.0.hide: only a rule that denies can hide "
+         "(say then: deny, or remove hide)"],
+    ),
+    "a rule that hides what it asks about": (
+        "mcp:\n  rules: [{id: a, tool: x, then: ask, hide: true}]",
+        ["p.yaml:3: mcp.rules.0.hide: only a rule that denies can hide "
+         "(say then: deny, or remove hide)"],
+    ),
+    "a rule that hides nobody knows what": (
+        "mcp:\n  rules: [{id: a, method: tools/call, then: deny, hide: true}]",
+        ["p.yaml:3: mcp.rules.0.hide: a rule that hides must have tool "
+         '(name what it hides; tool: "*" is everything)'],
+    ),
+    "a rule that hides by arguments": (
+        "mcp:\n  rules: [{id: a, tool: x, where: {/a: {equals: 1}}, then: deny, hide: true}]",
+        ["p.yaml:3: mcp.rules.0.hide: a rule that hides cannot have where "
+         "(a list is read before there are arguments)"],
+    ),
+    "a hide that is no yes or no": (
+        "mcp:\n  rules: [{id: a, tool: x, then: deny, hide: 1}]",
+        ["p.yaml:3: mcp.rules.0.hide: must be true or false"],
     ),
     "a control character in a reason": (
         'mcp:\n  rules: [{id: a, then: deny, reason: "x\\e[2J"}]',

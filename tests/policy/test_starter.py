@@ -12,6 +12,7 @@ from pydantic import BaseModel
 from mitmgate.errors import ConfigError
 from mitmgate.net.domains import parse_domain_pattern
 from mitmgate.policy.decide import Call, EgressCall, decide, decide_egress
+from mitmgate.policy.keys import MAX_KEYS, MAX_ODD_LETTERS
 from mitmgate.policy.lint import lint
 from mitmgate.policy.load import load_policy, starter_policy, starter_text, with_model_api
 from mitmgate.policy.models import PolicyFile
@@ -115,7 +116,7 @@ def test_the_page_explains_every_key() -> None:
 def test_the_examples_of_the_page_load() -> None:
     blocks = PAGE.read_text("utf-8").split("```yaml\n")[1:]
     examples = [block.partition("```")[0] for block in blocks]
-    assert [load_policy(text, file="policy.md").rule_count for text in examples] == [3, 2]
+    assert [load_policy(text, file="policy.md").rule_count for text in examples] == [3, 2, 3]
 
 
 def test_the_page_tells_the_defaults() -> None:
@@ -124,3 +125,9 @@ def test_the_page_tells_the_defaults() -> None:
     for surface in ("arguments", "results", "definitions", "egress_request", "model_request"):
         secrets, injection = (effects[kind, surface] for kind in ("secrets", "injection"))
         assert f"| `{surface}` | `{secrets}` | `{injection}` |" in page
+
+
+def test_the_page_tells_how_many_keys_are_looked_through() -> None:
+    page = PAGE.read_text("utf-8")
+    assert f"more than {MAX_KEYS:,} keys" in page
+    assert f"{MAX_ODD_LETTERS:,} letters in keys beyond ASCII" in page

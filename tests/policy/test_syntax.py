@@ -122,9 +122,28 @@ def test_plain_paths(path: str, plain: bool) -> None:
     assert syntax.is_plain_path(path) is plain
 
 
+# sentence: the URL, one that means the same
+SAME_URLS = {
+    "http is https": ("http://example.com/mcp", "https://example.com/mcp"),
+    "a WebSocket with TLS is https": ("wss://example.com/mcp", "https://example.com/mcp"),
+    "a WebSocket without TLS is http": ("ws://example.com:80/mcp", "http://example.com/mcp"),
+    "the port of TLS goes without saying": ("wss://example.com:443/mcp", "wss://example.com/mcp"),
+    "a port of its own": ("wss://example.com:8443/mcp/**", "https://example.com:8443/mcp/**"),
+    "the port of the other scheme is a port": (
+        "ws://example.com:443/mcp", "http://example.com:443/mcp"),
+    "and so it is with TLS": ("wss://example.com:80/mcp", "https://example.com:80/mcp"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("one", "other"), SAME_URLS.values(), ids=SAME_URLS)
+def test_urls_that_mean_the_same(one: str, other: str) -> None:
+    assert syntax.parse_server_url(one) == syntax.parse_server_url(other)
+
+
 REFUSED_URLS = {
     "no scheme": "example.com/mcp",
     "another scheme": "ftp://example.com/mcp",
+    "a scheme that only begins like one": "wssx://example.com/mcp",
     "a scheme in capitals": "HTTPS://example.com/mcp",
     "no host": "https:///mcp",
     "a wildcard host": "https://*.example.com/mcp",

@@ -97,7 +97,7 @@ def test_a_message_that_was_not_stored_is_not_compared(
     record: Record, policy_text: str, scanner: Scanner
 ) -> None:
     head = RequestHead("POST", "https", "files.example", 443, "/mcp/x", PNG)
-    given = RequestInput("m", "agent", head, "files.example", b"\x89\xff", Tunnel())
+    given = RequestInput("m", "agent", head, "files.example", b'{"jsonrpc"\xff', Tunnel())
     comparison, replayed = _compare(record([given, EndInput("m")]), policy_text, scanner)
     assert len(replayed.uncertain) == 1
     assert (comparison.not_compared, comparison.outcomes) == (1, 1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 from typing import Any
 
 import pytest
@@ -15,7 +14,6 @@ from mitmgate.wire.recognise import (
     HOUSEKEEPING_METHODS,
     MCP_METHODS,
     Recognition,
-    header_mismatch,
     is_housekeeping,
     is_modern,
     protocol_version,
@@ -177,92 +175,6 @@ def test_target_name(method: str, params: dict[str, Any] | None, name: str | Non
     assert target_name(method, params) == name
 
 
-def mirrored(**changed: str | None) -> Headers:
-    values: dict[str, str | None] = {
-        "mcp-protocol-version": "2026-07-28",
-        "mcp-method": "tools/call",
-        "mcp-name": "t",
-        **{name.replace("_", "-"): value for name, value in changed.items()},
-    }
-    return tuple((name, value) for name, value in values.items() if value is not None)
-
-
-def packed(text: str) -> str:
-    return f"=?base64?{base64.b64encode(text.encode()).decode()}?="
-
-
-CALL = Request(0, "tools/call", {"name": "t", **META})
-MISMATCHES: dict[str, tuple[Message | Batch, Headers, str | None]] = {
-    "all alike": (CALL, mirrored(), None),
-    "blanks around a value": (CALL, mirrored(mcp_name=" t\t"), None),
-    "a packed name": (
-        Request(0, "tools/call", {"name": "tö", **META}),
-        mirrored(mcp_name=packed("tö")),
-        None,
-    ),
-    "a packed name that differs": (CALL, mirrored(mcp_name=packed("u")), "Mcp-Name differs"),
-    "a packed name that is no base64": (
-        CALL,
-        mirrored(mcp_name="=?base64?%%?="),
-        "Mcp-Name differs",
-    ),
-    "a packing marker in capitals is a plain name": (
-        CALL,
-        mirrored(mcp_name=packed("t").replace("base64", "BASE64")),
-        "Mcp-Name differs",
-    ),
-    "a missing name": (CALL, mirrored(mcp_name=None), "Mcp-Name is missing"),
-    "a name of another case": (CALL, mirrored(mcp_name="T"), "Mcp-Name differs"),
-    "two names": (CALL, (*mirrored(), ("mcp-name", "t")), "Mcp-Name is there 2 times"),
-    "a missing method": (CALL, mirrored(mcp_method=None), "Mcp-Method is missing"),
-    "another method": (CALL, mirrored(mcp_method="ping"), "Mcp-Method differs"),
-    "two methods": (CALL, (*mirrored(), ("mcp-method", "ping")), "Mcp-Method is there 2 times"),
-    "a missing version": (
-        CALL,
-        mirrored(mcp_protocol_version=None),
-        "MCP-Protocol-Version is missing",
-    ),
-    "another version": (
-        CALL,
-        mirrored(mcp_protocol_version="2025-11-25"),
-        "MCP-Protocol-Version differs",
-    ),
-    "a modern header on a body without a version": (
-        Request(0, "tools/call", {"name": "t"}),
-        mirrored(),
-        "body does not name the protocol version",
-    ),
-    "a list needs no name": (
-        Request(0, "tools/list", META),
-        mirrored(mcp_method="tools/list", mcp_name=None),
-        None,
-    ),
-    "a task's id is its name": (
-        Request(0, "tasks/get", {"taskId": "7", **META}),
-        mirrored(mcp_method="tasks/get", mcp_name="8"),
-        "Mcp-Name differs",
-    ),
-    "a notification may mirror nothing": (Notification("n", META), (), None),
-    "a notification that mirrors another method": (
-        Notification("n", META),
-        (("mcp-method", "m"),),
-        "Mcp-Method differs",
-    ),
-    "a modern batch": (Batch((CALL,)), mirrored(), "no batches"),
-    "a legacy request mirrors nothing": (
-        Request(0, "tools/call", {"name": "t"}),
-        (("mcp-protocol-version", "2025-11-25"), ("mcp-name", "other")),
-        None,
-    ),
-}
-
-
-@pytest.mark.parametrize(("message", "headers", "problem"), MISMATCHES.values(), ids=MISMATCHES)
-def test_header_mismatch(message: Message | Batch, headers: Headers, problem: str | None) -> None:
-    found = header_mismatch(message, headers)
-    assert (found is None) if problem is None else (found is not None and problem in found)
-
-
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=5),
     lambda inner: (
@@ -292,6 +204,5 @@ def test_all_questions_have_answers(
     heads = tuple(headers)
     assert recognise(message, heads) in Recognition
     assert isinstance(is_modern(message, heads), bool)
-    assert isinstance(header_mismatch(message, heads), (str, type(None)))
     assert isinstance(protocol_version(message, heads), (str, type(None)))
     assert isinstance(target_name(method, params), (str, type(None)))

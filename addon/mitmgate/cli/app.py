@@ -10,7 +10,19 @@ from typing import Annotated
 import typer
 
 from mitmgate import __version__
-from mitmgate.cli import audit, ca, check, demo, env, explain, operator, replay, run, scan
+from mitmgate.cli import (
+    audit,
+    ca,
+    check,
+    demo,
+    env,
+    explain,
+    operator,
+    replay,
+    run,
+    scan,
+    servers,
+)
 from mitmgate.errors import ConfigError
 
 USAGE = 2
@@ -64,6 +76,7 @@ app.command()(explain.explain)
 app.command()(operator.pending)
 app.command()(operator.approve)
 app.command()(operator.deny)
+app.command()(servers.servers)
 app.command()(replay.replay)
 app.add_typer(audit.app, name="audit")
 app.add_typer(ca.app, name="ca")

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 EXIT_CODES = {"allow": 0, "ask": 3, "deny": 4}
 _NOTE = "only the rules of the policy; the scanners also look at what a live call carries"
 
+_HIDDEN = "hidden  the tool is left out of tools/list, and a call is answered as for an unknown one"
+
 
 def explain(
     *,
@@ -90,6 +92,7 @@ def _as_dict(decision: Decision, steps: list[Step], policy: Policy, source: str)
         "code": decision.code,
         "reason": decision.reason,
         "agent_reason": decision.agent_reason,
+        "hidden": decision.hidden,
         "policy": policy.hash,
         "source": source,
         "tried": [{"rule": one.rule, "matched": one.matched, "why": one.why} for one in steps],
@@ -103,6 +106,7 @@ def _as_text(decision: Decision, steps: list[Step], source: str) -> str:
         f"rule    {decision.rule}",
         f"why     {decision.reason}",
         f"agent   {decision.agent_reason}",
+        *([_HIDDEN] if decision.hidden else []),
         f"policy  {source}",
         "tried",
         *(f"  {'->' if one.matched else '  '} {one.rule}: {one.why}" for one in steps),

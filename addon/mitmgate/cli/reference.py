@@ -52,6 +52,7 @@ Readable by its owner only; `run` and `env` make it.
 | `policy.yaml` | [the policy](policy.md), unless `--policy` names another; else the starter |
 | `ca/` | the CA and the bundles for agents; [its key never leaves](../certs/README.md) |
 | `audit/audit.jsonl` | [every decision](audit.md) |
+| `servers.json` | [the MCP servers that were seen](servers.md) |
 | `control.sock` | where the console and the commands reach the running proxy |
 | `hash.key` | the key of the hashes in the audit file |
 | `run.json`, `run.lock` | where the running proxy listens, and that there is one |

@@ -3,7 +3,8 @@
 HTTP over a Unix socket in the state folder:
 ``GET /v1/state`` -> State; ``GET /v1/events`` -> newline-delimited Event lines, first a
 ``snapshot``, then deltas; ``GET /v1/pending`` -> PendingList;
-``POST /v1/pending/{id}`` with DecideRequest -> Decided (404: no such entry, 409: it left).
+``POST /v1/pending/{id}`` with DecideRequest -> Decided (404: no such entry, 409: it left);
+``GET /v1/servers`` -> ServerList.
 ``Authorization: Bearer KEY`` carries the operator key. Without it everything is read-only and no
 arguments are shown; a POST gets 403. A reader of /v1/events that sent the key counts as
 an attached operator for as long as it is connected. Errors are ``application/problem+json``.
@@ -37,7 +38,7 @@ class Row(Model):
 
     id: str
     time: float
-    kind: Literal["connect", "request", "dial", "answer", "event"]
+    kind: Literal["connect", "request", "dial", "answer", "event", "message"]
     channel: Literal["mcp", "egress"]
     agent: str
     server: str | None
@@ -110,6 +111,42 @@ class PendingList(Model):
     """Everything that waits, oldest first."""
 
     pending: tuple[Pending, ...]
+
+
+type Moment = Annotated[float, Field(ge=0, lt=253_402_300_800)]
+"""Seconds since the epoch, in a year of four digits."""
+
+
+class ServerView(Model):
+    """An MCP server that was seen. ``server`` is its name in the policy; None: an unknown one.
+
+    ``name``, ``title`` and ``version`` are what it reports of itself, unverified.
+    ``protocol_versions`` are the revisions that it said it speaks, or was asked for as long as it
+    has said nothing. ``transports``: streamable_http, sse, websocket. ``tools`` (500) and
+    ``agents`` (100) are the first ones of ``tools_total`` and ``agents_total``. ``calls`` are
+    calls of tools, denied ones too.
+    """
+
+    url: str
+    server: str | None
+    name: str | None
+    title: str | None
+    version: str | None
+    protocol_versions: tuple[str, ...]
+    transports: tuple[str, ...]
+    tools: tuple[str, ...]
+    tools_total: Annotated[int, Field(ge=0)]
+    agents: tuple[str, ...]
+    agents_total: Annotated[int, Field(ge=0)]
+    calls: Annotated[int, Field(ge=0)]
+    first_seen: Moment
+    last_seen: Moment
+
+
+class ServerList(Model):
+    """Every MCP server that was seen, the one last seen first."""
+
+    servers: tuple[ServerView, ...]
 
 
 class DecideRequest(Model):

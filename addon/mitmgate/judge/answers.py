@@ -1,53 +1,98 @@
-"""Conclude on what servers send: whole answers and single events of a stream.
+"""Conclude on what servers send: whole answers, single events, WebSocket messages.
 
-An answer is matched to its request by endpoint, agent and id, never by HTTP flow alone. What
-no request asked for is refused; what the findings stop is replaced, and an answer to a
+An answer is matched to its request per conversation and id, never by HTTP flow alone. What no
+request asked for is refused; what the findings stop is replaced, and an answer to a
 ``tools/call`` then says that the tool *has run*.
 """
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import replace
 
 from mitmgate.errors import WireError
-from mitmgate.judge.effects import Concluded, Weighed, on_surface, weigh
+from mitmgate.judge.batches import batch_problem, judge_batch
+from mitmgate.judge.channels import judge_endpoint_event
+from mitmgate.judge.context import Context
+from mitmgate.judge.effects import (
+    ALLOWED,
+    Concluded,
+    Weighed,
+    answer_refused,
+    cannot_wait,
+    weigh,
+)
 from mitmgate.judge.inputs import AnswerInput, EventInput
-from mitmgate.judge.prepare import PreparedAnswer
-from mitmgate.judge.state import Exchange, Memory
+from mitmgate.judge.prepare import PreparedAnswer, PreparedMessage
+from mitmgate.judge.results import judge_failure, judge_result
+from mitmgate.judge.state import Exchange
 from mitmgate.policy.decide import Call, decide, scan_effect
 from mitmgate.policy.load import Policy
 from mitmgate.policy.verdict import Decision, Verdict
 from mitmgate.scan.finding import Finding
-from mitmgate.wire.jsonrpc import Batch, Failure, Notification, Request, Result
-from mitmgate.wire.recognise import is_housekeeping, target_name
+from mitmgate.wire.edit import Swap
+from mitmgate.wire.jsonrpc import Batch, Failure, Message, Notification, Request
+from mitmgate.wire.methods import is_housekeeping
+from mitmgate.wire.recognise import target_name
+from mitmgate.wire.sessions import Open
+from mitmgate.wire.strictjson import parse_json
 from mitmgate.wire.surfaces import Surface
 
-_ALLOWED = Decision(Verdict.ALLOW, "answer", "answer", "an answer to an allowed request", "")
 _UNREAD = frozenset({"unknown_encoding", "bad_encoding", "body_too_large"})
-_PROOF = frozenset(
-    {"initialize", "server/discover", "tools/list", "prompts/list", "resources/list"}
-)
 
 
-def judge_answer(
-    policy: Policy, memory: Memory, prepared: PreparedAnswer, exchange: Exchange
-) -> Concluded:
+def judge_answer(context: Context, prepared: PreparedAnswer) -> Concluded:
     """Decide on a whole answer or one event."""
+    given, exchange, policy = prepared.input, context.exchange, context.policy
+    if isinstance(given, EventInput) and given.event == "endpoint" and exchange.stream:
+        concluded = judge_endpoint_event(context, given)
+        if concluded is not None:
+            weighed = weigh(policy, concluded.weighed.decision, prepared.findings)
+            return replace(concluded, weighed=weighed, findings=prepared.findings)
     if not exchange.mcp:
-        return _judge_egress(policy, prepared, exchange)
+        return _judge_egress(context, prepared)
+    _join(context, given)
     body = prepared.body
     if _is_hidden_stream(prepared):
         problem = WireError("parse_error", "the answer could be read as an event stream")
         return _refused(exchange, problem, prepared.findings)
-    if isinstance(prepared.input, EventInput) and prepared.input.event not in ("message", ""):
+    if isinstance(given, EventInput) and given.event not in ("message", ""):
         # Every SDK ignores other event types on this transport; the text is scanned all the same.
         return _found(policy, exchange, prepared.findings)
     if body.message is not None:
-        return _judge_message(policy, memory, prepared, exchange)
+        return _judge_messages(context, body.message, prepared.findings, given.head.status)
     if _may_be_message(prepared):
         problem = body.problem or WireError("parse_error", "the answer is not JSON-RPC")
         return _refused(exchange, replace_code(problem, "parse_error"), prepared.findings)
     return _found(policy, exchange, prepared.findings)
+
+
+def judge_server(context: Context, prepared: PreparedMessage) -> Concluded:
+    """Decide on a message that a server sent on a WebSocket: nothing waits there."""
+    body = prepared.body
+    if body.message is None:
+        problem = body.problem or WireError("parse_error", "the message is not JSON-RPC")
+        return _refused(context.exchange, problem, prepared.findings)
+    concluded = _judge_messages(context, body.message, prepared.findings, 200)
+    if concluded.weighed.decision.verdict is Verdict.ASK:
+        weighed = replace(concluded.weighed, decision=cannot_wait(concluded.weighed.decision))
+        concluded = replace(concluded, weighed=weighed)
+    return concluded
+
+
+def _join(context: Context, given: AnswerInput | EventInput) -> None:
+    """Take in what the head of an answer says of its conversation."""
+    exchange, sessions = context.exchange, context.memory.sessions
+    endpoint, named = exchange.endpoint, given.head.get("mcp-session-id")
+    if endpoint is None or exchange.joined is not None:
+        return
+    if exchange.ends_session and given.head.status < 300:
+        sessions.forget(endpoint, exchange.ends_session)
+    elif named and exchange.named and exchange.session is not None:
+        # It may have changed. Some clients follow, others stay with the first: both go on as one.
+        sessions.rename(exchange.session, endpoint, named)
+    elif named:
+        exchange.joined = sessions.named(endpoint, named)
 
 
 def replace_code(problem: WireError, code: str) -> WireError:
@@ -79,76 +124,102 @@ def _may_be_message(prepared: PreparedAnswer) -> bool:
     )  # fmt: skip
 
 
-def _judge_message(
-    policy: Policy, memory: Memory, prepared: PreparedAnswer, exchange: Exchange
+def _judge_messages(
+    context: Context, message: Message | Batch, findings: tuple[Finding, ...], status: int
 ) -> Concluded:
-    message = prepared.body.message
-    match message:
-        case Result() | Failure():
-            return _judge_result(policy, memory, prepared, exchange, message)
-        case Request() | Notification():
-            return _judge_server_call(policy, prepared, exchange, message)
-        case Batch() | None:
-            problem = WireError("batch_refused", "JSON-RPC batches are refused")
-            return _refused(exchange, problem, prepared.findings)
+    if not isinstance(message, Batch):
+        return _judge_one(context, message, findings, status)
+    problem = batch_problem(message)
+    if problem is not None:
+        return _refused(context.exchange, problem, findings)
+    return judge_batch(
+        message,
+        context.exchange.subject,
+        findings,
+        lambda part, found: _judge_one(context, part, found, status),
+    )
 
 
-def _judge_result(
-    policy: Policy,
-    memory: Memory,
-    prepared: PreparedAnswer,
-    exchange: Exchange,
-    message: Result | Failure,
+def _judge_one(
+    context: Context, message: Message, findings: tuple[Finding, ...], status: int
 ) -> Concluded:
-    again = exchange.answered and exchange.asked(message.id)
-    asked = None if again else memory.settle(exchange, message.id)
-    status = prepared.input.head.status
-    if asked is None and not (message.id is None and status >= 400):
+    exchange = context.exchange
+    if isinstance(message, Request | Notification):
+        return _judge_server_call(context, message, findings)
+    opened = context.memory.settle(exchange, message.id)
+    if opened is None and not (message.id is None and status >= 400):
         problem = WireError("unmatched_answer", "an answer to no request that is open")
-        return _refused(exchange, problem, prepared.findings)
-    if exchange.asked(message.id):
-        exchange.answered = True
-    if asked in _PROOF and isinstance(message, Result) and exchange.endpoint is not None:
-        memory.endpoints.learn(
-            exchange.endpoint, protocol_version=exchange.subject.protocol_version
-        )
-    return _found(policy, exchange, prepared.findings, _answered(exchange, message, asked))
+        return _refused(exchange, problem, findings)
+    if opened is None:
+        return _found(context.policy, exchange, findings)
+    if opened.swapped is not None:
+        return _swapped(exchange, opened, opened.swapped)
+    subject = exchange.subject
+    if exchange.request is None or not exchange.asked(message.id):
+        subject = replace(subject, method=opened.method[:100], tool=None)
+    if isinstance(message, Failure):
+        return judge_failure(context, message, subject, findings)
+    return judge_result(context, opened, message, subject, findings)
 
 
-def _answered(exchange: Exchange, message: Result | Failure, asked: str | None) -> Request | None:
-    """Return the request that *message* answers where it is another than the exchange's own."""
-    if asked is None or message.id is None or exchange.asked(message.id):
-        return None
-    return Request(message.id, asked)
+def _swapped(exchange: Exchange, opened: Open, instead: str) -> Concluded:
+    """Conclude on the answer to a ping that went on in the place of a denied request."""
+    decision = Decision(
+        Verdict.ALLOW,
+        "ping_swap",
+        "ping_swap",
+        f"the client reads the denial of its {opened.method[:100]} instead of this answer",
+        "",
+    )
+    subject = replace(exchange.subject, method="ping", tool=None)
+    return Concluded(subject, Weighed(decision, (Swap("", instead),)))
 
 
 def _judge_server_call(
-    policy: Policy, prepared: PreparedAnswer, exchange: Exchange, message: Request | Notification
+    context: Context, message: Request | Notification, findings: tuple[Finding, ...]
 ) -> Concluded:
     """Judge what a server asks of or tells the client (sampling, elicitation, progress ...)."""
+    exchange = context.exchange
+    target = target_name(message.method, message.params)
     subject = replace(
-        exchange.subject,
-        method=message.method[:100],
-        tool=(target_name(message.method, message.params) or "")[:200] or None,
+        exchange.subject, method=message.method[:100], tool=(target or "")[:200] or None
     )
     call = Call(
         agent=subject.agent,
         server=subject.server,
         method=message.method,
-        tool=target_name(message.method, message.params),
+        tool=target,
         params=message.params,
         housekeeping=isinstance(message, Notification) or is_housekeeping(message.method),
     )
-    weighed = weigh(policy, decide(policy, call), prepared.findings)
-    return Concluded(subject, weighed, prepared.findings)
+    weighed = weigh(context.policy, decide(context.policy, call), findings)
+    if isinstance(message, Request):
+        session = exchange.joined or exchange.session
+        if session is not None:
+            session.server.add(message.id, Open(message.method, exchange.key))
+    return Concluded(subject, weighed, findings)
 
 
-def _judge_egress(policy: Policy, prepared: PreparedAnswer, exchange: Exchange) -> Concluded:
-    findings = on_surface(prepared.findings, Surface.EGRESS_RESPONSE)
+def _judge_egress(context: Context, prepared: PreparedAnswer) -> Concluded:
+    policy, exchange = context.policy, context.exchange
+    _learn_metadata(context, prepared)
+    findings = tuple(
+        f if f.surface is Surface.DEFINITIONS else replace(f, surface=Surface.EGRESS_RESPONSE)
+        for f in prepared.findings
+    )
     problem = prepared.body.problem
     if problem is not None and problem.code in _UNREAD and _is_watched(policy):
         return _refused(exchange, problem, findings)
     return _found(policy, exchange, findings)
+
+
+def _learn_metadata(context: Context, prepared: PreparedAnswer) -> None:
+    exchange, text = context.exchange, prepared.body.text
+    if exchange.endpoint is None or "/.well-known/" not in exchange.endpoint.path or text is None:
+        return
+    if exchange.subject.method == "GET" and prepared.input.head.status == 200:
+        with contextlib.suppress(WireError):
+            context.memory.tokens.learn(exchange.endpoint, parse_json(text))
 
 
 def _is_watched(policy: Policy) -> bool:
@@ -159,24 +230,9 @@ def _is_watched(policy: Policy) -> bool:
     )
 
 
-def _found(
-    policy: Policy,
-    exchange: Exchange,
-    findings: tuple[Finding, ...],
-    other: Request | None = None,
-) -> Concluded:
-    subject = exchange.subject
-    if other is not None:
-        subject = replace(subject, method=other.method[:100], tool=None)
-    return Concluded(subject, weigh(policy, _ALLOWED, findings), findings)
+def _found(policy: Policy, exchange: Exchange, findings: tuple[Finding, ...]) -> Concluded:
+    return Concluded(exchange.subject, weigh(policy, ALLOWED, findings), findings)
 
 
 def _refused(exchange: Exchange, problem: WireError, findings: tuple[Finding, ...]) -> Concluded:
-    decision = Decision(
-        Verdict.DENY,
-        problem.code,
-        problem.code,
-        str(problem),
-        f"The server's answer was refused: {problem}.",
-    )
-    return Concluded(exchange.subject, Weighed(decision), findings)
+    return Concluded(exchange.subject, Weighed(answer_refused(problem)), findings)

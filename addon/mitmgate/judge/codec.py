@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from typing import Any, assert_never
 
 from mitmgate.judge.bodies import (
+    STORED_LIMIT,
     decode_stored_body,
     encode_body,
     incomplete_body,
@@ -25,6 +26,7 @@ from mitmgate.judge.inputs import (
     EndInput,
     EventInput,
     Input,
+    MessageInput,
     RequestInput,
     Tunnel,
 )
@@ -82,6 +84,8 @@ def encode_input(given: Input, redactor: Redactor) -> dict[str, Any]:
             return {"type": "answer", "head": head, "body": stored.record}
         case EventInput():
             return _encode_event(given, redactor)
+        case MessageInput():
+            return _encode_message(given, redactor)
         case EndInput():
             return {"type": "end"}
         case _:
@@ -105,6 +109,9 @@ def incomplete_input(given: Input) -> dict[str, Any]:
             head = {"status": given.head.status, "headers": []}
             return {"type": "event", "number": given.number, "event": "message", "data": body,
                     "head": head}  # fmt: skip
+        case MessageInput():
+            return {"type": "message", "number": given.number, "from_client": given.from_client,
+                    "data": body}  # fmt: skip
         case ConnectInput():
             return {"type": "connect", "agent": "", "authority": _WITHHELD}
         case DialInput():
@@ -143,7 +150,13 @@ def decode_input(record: Mapping[str, Any], exchange: str, sample: Sample) -> In
             head = _decode_answer_head(record["head"], sample)
             data = decode_stored_body(record["data"], sample).decode("utf-8", "replace")
             event = _text(record["event"], sample)
-            return EventInput(exchange, _int(record["number"]), event, data, head)
+            notes = tuple(_text(note, sample) for note in record.get("notes", ()))
+            return EventInput(exchange, _int(record["number"]), event, data, head, notes)
+        case "message":
+            stored = decode_stored_body(record["data"], sample)
+            text = None if "incomplete" in record["data"] else stored.decode("utf-8", "replace")
+            return MessageInput(exchange, _int(record["number"]), record["from_client"] is True,
+                                stored if text is None else text)  # fmt: skip
         case "end":
             return EndInput(exchange)
         case unknown:
@@ -159,6 +172,7 @@ def is_lost(record: Mapping[str, Any]) -> bool:
     """Tell whether more than a body is missing: what it leads to says nothing then."""
     head = record.get("head", {})
     parts = [record.get("authority"), head.get("target"), head.get("method"), record.get("event")]
+    parts += record.get("notes", ())
     parts += [value for _, value in head.get("headers", ())]
     bodies = [record.get("body"), record.get("data")]
     failed = any(_misses(body) and body["incomplete"] == FAILED for body in bodies if body)
@@ -219,15 +233,30 @@ def _decode_request(record: Mapping[str, Any], exchange: str, sample: Sample) ->
 
 def _encode_event(given: EventInput, redactor: Redactor) -> dict[str, Any]:
     data = given.data
-    # An ``endpoint`` event names a URL whose query is the session's key (WIRE section 2.4).
+    # An ``endpoint`` event names a URL whose query is the session's key.
     redacted = redactor.target(data) if given.event == "endpoint" else redactor.document(data)
-    length = len(data.encode("utf-8", "replace"))
-    stored = incomplete_body(length, "secret" if redacted is None else "size")
-    if redacted is not None and length <= 1024 * 1024:
-        stored = with_redactions({"text": redacted.text}, redacted)
     head = _encode_answer_head(given.head, redactor, decoded=False)
-    return {"type": "event", "number": given.number, "event": _string(given.event, redactor),
-            "data": stored, "head": head}  # fmt: skip
+    record = {"type": "event", "number": given.number, "event": _string(given.event, redactor),
+              "data": _encode_data(data, redacted), "head": head}  # fmt: skip
+    if given.notes:
+        record["notes"] = [_string(note, redactor) for note in given.notes]
+    return record
+
+
+def _encode_message(given: MessageInput, redactor: Redactor) -> dict[str, Any]:
+    if isinstance(given.data, bytes):
+        stored = incomplete_body(len(given.data), "binary")
+    else:
+        stored = _encode_data(given.data, redactor.document(given.data))
+    return {"type": "message", "number": given.number, "from_client": given.from_client,
+            "data": stored}  # fmt: skip
+
+
+def _encode_data(data: str, redacted: Redacted | None) -> dict[str, Any]:
+    length = len(data.encode("utf-8", "replace"))
+    if redacted is None or length > STORED_LIMIT:
+        return incomplete_body(length, "secret" if redacted is None else "size")
+    return with_redactions({"text": redacted.text}, redacted)
 
 
 def _encode_answer_head(head: AnswerHead, redactor: Redactor, *, decoded: bool) -> dict[str, Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from mitmgate.errors import WireError
 from mitmgate.judge.outcome import Subject
 from mitmgate.policy.decide import scan_effect
 from mitmgate.policy.load import Policy
@@ -12,9 +13,10 @@ from mitmgate.policy.verdict import Decision, Verdict
 from mitmgate.scan.engine import KEY_MARK
 from mitmgate.scan.finding import Finding
 from mitmgate.scan.redact import redactable, redaction_edits
-from mitmgate.wire.edit import Edit
+from mitmgate.wire.edit import Change
 from mitmgate.wire.surfaces import Surface
 
+ALLOWED = Decision(Verdict.ALLOW, "answer", "answer", "an answer to an allowed request", "")
 _ANSWERS = frozenset({Surface.RESULTS, Surface.DEFINITIONS, Surface.EGRESS_RESPONSE})
 _LONGEST_PLACE = 200
 _ADVICE = {
@@ -28,7 +30,7 @@ class Weighed:
     """A decision after the findings were weighed, and the edits that stay with it."""
 
     decision: Decision
-    edits: tuple[Edit, ...] = ()
+    edits: tuple[Change, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +41,7 @@ class Concluded:
     weighed: Weighed
     findings: tuple[Finding, ...] = ()
     question: str | None = None
+    parts: tuple[Concluded, ...] = ()
 
 
 def on_surface(findings: Sequence[Finding], surface: Surface) -> tuple[Finding, ...]:
@@ -61,6 +64,27 @@ def weigh(policy: Policy, decision: Decision, findings: Sequence[Finding]) -> We
             decision = _stricter(decision, finding, Verdict.from_word(effect), place)
     edits = redaction_edits(redacted) if redacted else ()
     return Weighed(decision, tuple(edits))
+
+
+def refused(problem: WireError, *, code: str | None = None) -> Decision:
+    """Return the refusal of a client's request for *problem*; *code* where another word fits."""
+    told = f"The operator's policy refused this request: {problem}."
+    return Decision(Verdict.DENY, problem.code, code or problem.code, str(problem), told)
+
+
+def answer_refused(problem: WireError) -> Decision:
+    """Return the refusal of what a server sent for *problem*."""
+    told = f"The server's answer was refused: {problem}."
+    return Decision(Verdict.DENY, problem.code, problem.code, str(problem), told)
+
+
+def cannot_wait(decision: Decision) -> Decision:
+    """Return *decision* as a deny: where nothing can wait, ask is deny."""
+    return replace(
+        decision,
+        verdict=Verdict.DENY,
+        reason=f"{decision.reason}; nothing can wait here, so ask is deny",
+    )
 
 
 def _stricter(decision: Decision, finding: Finding, verdict: Verdict, place: str) -> Decision:

@@ -74,7 +74,8 @@ class AnswerInput:
 class EventInput:
     """One complete server-sent event of the answer; ``number`` counts from 0.
 
-    ``event`` is its type (``message`` by default), ``data`` its joined data lines.
+    ``event`` is its type (``message`` by default), ``data`` its joined data lines; ``notes``
+    are the texts of its comments and unknown fields, which no client of MCP reads.
     """
 
     exchange: str
@@ -82,6 +83,20 @@ class EventInput:
     event: str
     data: str
     head: AnswerHead
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class MessageInput:
+    """One whole message of a WebSocket; ``number`` counts from 0, of both sides together.
+
+    ``data`` is text as it came; bytes are a binary message.
+    """
+
+    exchange: str
+    number: int
+    from_client: bool
+    data: str | bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,4 +106,6 @@ class EndInput:
     exchange: str
 
 
-type Input = ConnectInput | RequestInput | DialInput | AnswerInput | EventInput | EndInput
+type Input = (
+    ConnectInput | RequestInput | DialInput | AnswerInput | EventInput | MessageInput | EndInput
+)

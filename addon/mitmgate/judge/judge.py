@@ -6,11 +6,14 @@ thread. ``conclude`` consults policy and memory and belongs on the event loop.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Literal, assert_never
 
-from mitmgate.judge.answers import judge_answer
-from mitmgate.judge.effects import Concluded, Weighed
+from mitmgate.errors import WireError
+from mitmgate.judge.answers import judge_answer, judge_server
+from mitmgate.judge.calls import brief, judge_client
+from mitmgate.judge.context import Context
+from mitmgate.judge.effects import Concluded, Weighed, refused
 from mitmgate.judge.inputs import (
     AnswerInput,
     ConnectInput,
@@ -18,34 +21,41 @@ from mitmgate.judge.inputs import (
     EndInput,
     EventInput,
     Input,
+    MessageInput,
     RequestInput,
 )
 from mitmgate.judge.limits import Limits
 from mitmgate.judge.network import judge_connect, judge_dial
 from mitmgate.judge.outcome import Kind, Outcome, Subject
 from mitmgate.judge.prepare import (
+    Lookup,
     PreparedAnswer,
+    PreparedMessage,
     PreparedRequest,
     prepare_answer,
     prepare_event,
+    prepare_message,
     prepare_request,
 )
-from mitmgate.judge.replies import Reply, denial_message, reply_for
+from mitmgate.judge.replies import Reply, denials, reply_for
 from mitmgate.judge.requests import judge_request
 from mitmgate.judge.state import Exchange, Memory
+from mitmgate.judge.substitutes import Stoppable, substitute
 from mitmgate.policy.load import Policy
 from mitmgate.policy.verdict import Decision, Verdict
 from mitmgate.scan.engine import Scanner
-from mitmgate.wire.denial import denial_for_request
 from mitmgate.wire.edit import apply_edits
-from mitmgate.wire.jsonrpc import Failure, Notification, Request, Result
+from mitmgate.wire.inventory import Inventory
+from mitmgate.wire.jsonrpc import Batch, Request, RequestId
+from mitmgate.wire.mirror import mirrored, rewritten
+from mitmgate.wire.recognise import target_name
 from mitmgate.wire.strictjson import encode_json
 
-type Prepared = PreparedRequest | PreparedAnswer | ConnectInput | DialInput | EndInput
+type Prepared = Stoppable | ConnectInput | DialInput | EndInput
 
 # Shadow covers rules and scanners only (DESIGN section 3): these decided nothing else.
 _SHADOWED = frozenset(
-    {"rule", "otherwise", "unknown_server", "housekeeping", "finding", "answer", "port"}
+    {"rule", "otherwise", "unknown_server", "housekeeping", "finding", "answer", "port", "hidden"}
 )
 
 
@@ -74,17 +84,25 @@ class Judge:
         """What is done with verdicts: ``enforce`` or ``shadow``."""
         return "shadow" if self._shadow else "enforce"
 
+    @property
+    def inventory(self) -> Inventory:
+        """The MCP servers that were seen."""
+        return self._memory.inventory
+
     def plan(self, given: Input) -> Callable[[], Prepared]:
         """Return the pure half of judging *given*, ready to run in any thread."""
         match given:
             case RequestInput():
                 return lambda: prepare_request(given, self.scanner, self.limits)
             case AnswerInput():
-                method = self._method(given.exchange)
-                return lambda: prepare_answer(given, method, self.scanner, self.limits)
+                lookup = self._lookup(given.exchange)
+                return lambda: prepare_answer(given, lookup, self.scanner, self.limits)
             case EventInput():
-                method = self._method(given.exchange)
-                return lambda: prepare_event(given, method, self.scanner)
+                lookup = self._lookup(given.exchange)
+                return lambda: prepare_event(given, lookup, self.scanner)
+            case MessageInput():
+                known = self._lookup(given.exchange) or _nothing
+                return lambda: prepare_message(given, known, self.scanner)
             case ConnectInput() | DialInput() | EndInput():
                 return lambda: given
             case _:
@@ -94,24 +112,25 @@ class Judge:
         """Run the pure half of judging *given* here and now."""
         return self.plan(given)()
 
-    def conclude(
-        self,
-        prepared: Prepared,
-        *,
-        now: float,  # noqa: ARG002 - what depends on time asks for it here, never a clock
-    ) -> Outcome | None:
-        """Return the outcome, or None where there is nothing to record (a passed check)."""
+    def conclude(self, prepared: Prepared, *, now: float) -> Outcome | None:
+        """Return the outcome, or None where there is nothing to record (a passed check).
+
+        *now* is in seconds since the epoch.
+        """
+        self._memory.now = now
         match prepared:
             case PreparedRequest():
                 return self._conclude_request(prepared)
             case PreparedAnswer():
                 return self._conclude_answer(prepared)
+            case PreparedMessage():
+                return self._conclude_message(prepared)
             case ConnectInput():
-                refused = judge_connect(self.policy, prepared)
-                return self._network_outcome("connect", prepared.exchange, refused)
+                refusal = judge_connect(self.policy, prepared)
+                return self._network_outcome("connect", prepared.exchange, refusal)
             case DialInput():
-                refused = judge_dial(self.policy, prepared, self._memory.get(prepared.exchange))
-                return self._network_outcome("dial", prepared.exchange, refused)
+                refusal = judge_dial(self.policy, prepared, self._memory.get(prepared.exchange))
+                return self._network_outcome("dial", prepared.exchange, refusal)
             case EndInput():
                 self._memory.end(prepared.exchange)
                 return None
@@ -125,96 +144,140 @@ class Judge:
         elif answer == "allow" and outcome.kind == "request":
             self._sent(outcome.exchange)
 
+    def stop(self, outcome: Outcome, prepared: Prepared, text: str) -> str | None:
+        """Take in that *outcome* stopped *prepared*: by itself, or by a person's answer.
+
+        Return the JSON that goes on to the other side in its place, None: nothing does. *text* is
+        the sentence that is read there.
+        """
+        exchange = self._memory.get(outcome.exchange)
+        if (
+            exchange is None
+            or not exchange.mcp
+            or not isinstance(prepared, PreparedRequest | PreparedAnswer | PreparedMessage)
+        ):
+            return None
+        return substitute(self._context(exchange), outcome, prepared, text)
+
     def failure(
         self, exchange: str, kind: Kind, code: str, reason: str, *, subject: Subject | None = None
     ) -> Outcome:
         """Return the denial of *exchange* for a failure outside the rules, always enforced."""
         state = self._memory.get(exchange)
         if state is None:
-            state = Exchange(subject or _NOBODY)
-            self._memory.open(exchange, state)
+            state = self._memory.open(Exchange(subject or _NOBODY, exchange))
         decision = Decision(Verdict.DENY, code, code, reason, f"Stopped by mitmgate: {reason}.")
-        return self._outcome(kind, exchange, state, Concluded(state.subject, Weighed(decision)))
+        return self._outcome(kind, state, Concluded(state.subject, Weighed(decision)))
 
-    def reply(self, outcome: Outcome, text: str) -> Reply:
-        """Return the HTTP answer that tells the client *text* instead of what was stopped."""
-        return reply_for(outcome, self._memory.get(outcome.exchange), text)
+    def reply(self, outcome: Outcome, text: str, instead: str | None = None) -> Reply:
+        """Return the HTTP answer that tells the client *text* instead of what was stopped.
 
-    def replacement(self, outcome: Outcome, prepared: Prepared, text: str) -> str | None:
-        """Return the JSON that stands in a stream for the event *outcome* stopped, None: drop it.
-
-        Only an answer is replaced; a server's own message that was stopped is dropped, and so is
-        an answer to nobody.
+        *instead* is what :meth:`stop` gave.
         """
-        exchange = self._memory.get(outcome.exchange)
-        if exchange is None or not exchange.mcp or not isinstance(prepared, PreparedAnswer):
-            return None
-        message = prepared.body.message
-        if isinstance(message, Request | Notification) or outcome.code == "unmatched_answer":
-            return None
-        number = message.id if isinstance(message, Result | Failure) else None
-        if number is None or exchange.asked(number):
-            return self.denial(outcome, text)
-        other = Request(number, outcome.subject.method)  # of another stream, answered on this one
-        return encode_json(denial_for_request(other, text, modern=exchange.modern))
+        return reply_for(outcome, self._memory.get(outcome.exchange), text, instead)
 
     def denial(self, outcome: Outcome, text: str) -> str | None:
-        """Return the JSON that denies the request of *outcome*'s exchange, None if it had none."""
+        """Return the JSON that denies what *outcome*'s exchange still waits for, None: nothing."""
         exchange = self._memory.get(outcome.exchange)
         if exchange is None or not exchange.mcp:
             return None
-        message = denial_message(outcome, exchange, text)
+        message = denials(outcome, exchange, text)
         return None if message is None else encode_json(message)
 
     def edited(self, outcome: Outcome, prepared: Prepared) -> str | None:
         """Return the body's text with the edits of *outcome* made, None where there are none."""
         if not outcome.edits or not outcome.enforced:
             return None
-        if not isinstance(prepared, PreparedRequest | PreparedAnswer) or prepared.body.text is None:
+        if isinstance(prepared, ConnectInput | DialInput | EndInput) or prepared.body.text is None:
             return None
         return apply_edits(prepared.body.text, outcome.edits)
 
-    def _method(self, exchange: str) -> str | None:
-        state = self._memory.get(exchange)
-        return state.method if state is not None else None
+    def mirrors(self, prepared: Prepared, text: str) -> Mapping[str, str]:
+        """Return the values of the headers that mirror a request whose body becomes *text*."""
+        if not isinstance(prepared, PreparedRequest):
+            return {}
+        exchange = self._memory.get(prepared.input.exchange)
+        message, headers = prepared.body.message, prepared.input.head.headers
+        if exchange is None or not exchange.modern or not isinstance(message, Request):
+            return {}
+        name = target_name(message.method, message.params)
+        params = self._memory.params_of(exchange, name)
+        return rewritten(mirrored(message, headers, params), text)
+
+    def _lookup(self, key: str) -> Lookup | None:
+        """Return what gives the methods of the requests that answers on exchange *key* are for."""
+        exchange = self._memory.get(key)
+        if exchange is None or not exchange.mcp:
+            return None
+
+        def method_of(answer_id: RequestId | None) -> str:
+            own = exchange.request.method if exchange.request is not None else ""
+            if answer_id is None or (exchange.asked(answer_id) and exchange.request is not None):
+                return own
+            found = self._memory.find(exchange, answer_id)
+            return found.method if found is not None else own
+
+        return method_of
+
+    def _context(self, exchange: Exchange) -> Context:
+        return Context(self.policy, self._memory, exchange)
 
     def _conclude_request(self, prepared: PreparedRequest) -> Outcome:
         exchange, concluded = judge_request(self.policy, self._memory, prepared)
-        key = prepared.input.exchange
-        outcome = self._outcome("request", key, self._memory.open(key, exchange), concluded)
+        outcome = self._outcome("request", self._memory.open(exchange), concluded)
         if outcome.effective is Verdict.ALLOW:
-            self._sent(key)
+            self._sent(exchange.key)
         return outcome
 
-    def _sent(self, exchange: str) -> None:
-        state = self._memory.get(exchange)
-        if state is not None:
-            self._memory.await_answer(state)
+    def _sent(self, key: str) -> None:
+        exchange = self._memory.get(key)
+        if exchange is not None:
+            self._memory.await_answers(exchange)
 
     def _conclude_answer(self, prepared: PreparedAnswer) -> Outcome:
-        key = prepared.input.exchange
-        exchange = self._memory.get(key)
+        exchange = self._memory.get(prepared.input.exchange)
         if exchange is None:
-            return self.failure(key, _kind(prepared), "unmatched_answer",
+            return self.failure(prepared.input.exchange, _kind(prepared), "unmatched_answer",
                                 "an answer to no open exchange")  # fmt: skip
-        concluded = judge_answer(self.policy, self._memory, prepared, exchange)
-        return self._outcome(_kind(prepared), key, exchange, concluded)
+        concluded = judge_answer(self._context(exchange), prepared)
+        return self._outcome(_kind(prepared), exchange, concluded)
+
+    def _conclude_message(self, prepared: PreparedMessage) -> Outcome:
+        exchange = self._memory.get(prepared.input.exchange)
+        if exchange is None:
+            return self.failure(prepared.input.exchange, "message", "unmatched_answer",
+                                "a message of no open exchange")  # fmt: skip
+        context, message = self._context(exchange), prepared.body.message
+        if not prepared.input.from_client:
+            return self._outcome("message", exchange, judge_server(context, prepared))
+        if message is None:
+            problem = prepared.body.problem or WireError("parse_error", "not a JSON-RPC message")
+            concluded = Concluded(exchange.subject, Weighed(refused(problem)), prepared.findings)
+            return self._outcome("message", exchange, concluded)
+        concluded = judge_client(context, message, prepared.findings)
+        outcome = self._outcome("message", exchange, concluded)
+        if outcome.effective is Verdict.ALLOW:
+            for item in message.messages if isinstance(message, Batch) else (message,):
+                if isinstance(item, Request):
+                    self._memory.ask(exchange, brief(item))
+        return outcome
 
     def _network_outcome(
-        self, kind: Kind, key: str, refused: tuple[Subject, Decision] | None
+        self, kind: Kind, key: str, refusal: tuple[Subject, Decision] | None
     ) -> Outcome | None:
-        if refused is None:
+        if refusal is None:
             return None
-        subject, decision = refused
-        exchange = self._memory.get(key) or self._memory.open(key, Exchange(subject))
-        return self._outcome(kind, key, exchange, Concluded(subject, Weighed(decision)))
+        subject, decision = refusal
+        exchange = self._memory.get(key) or self._memory.open(Exchange(subject, key))
+        return self._outcome(kind, exchange, Concluded(subject, Weighed(decision)))
 
-    def _outcome(self, kind: Kind, key: str, exchange: Exchange, concluded: Concluded) -> Outcome:
+    def _outcome(self, kind: Kind, exchange: Exchange, concluded: Concluded) -> Outcome:
+        parts = tuple(self._outcome(kind, exchange, part) for part in concluded.parts)
         weighed = concluded.weighed
         decision = weighed.decision
         touched = decision.verdict is not Verdict.ALLOW or bool(weighed.edits)
         return Outcome(
-            exchange=key,
+            exchange=exchange.key,
             number=exchange.next_number(),
             kind=kind,
             subject=concluded.subject,
@@ -228,10 +291,15 @@ class Judge:
             edits=weighed.edits,
             enforced=not (self._shadow and touched and decision.code in _SHADOWED),
             question=concluded.question,
+            parts=parts,
         )
 
 
 _NOBODY = Subject("", "egress", "", 0, "", "")
+
+
+def _nothing(_: RequestId | None) -> str:
+    return ""
 
 
 def _kind(prepared: PreparedAnswer) -> Kind:

@@ -7,9 +7,9 @@ from typing import Literal
 
 from mitmgate.policy.verdict import Verdict
 from mitmgate.scan.finding import Finding
-from mitmgate.wire.edit import Edit
+from mitmgate.wire.edit import Change
 
-type Kind = Literal["connect", "request", "dial", "answer", "event"]
+type Kind = Literal["connect", "request", "dial", "answer", "event", "message"]
 type Channel = Literal["mcp", "egress"]
 
 
@@ -43,6 +43,8 @@ class Outcome:
     operator, ``agent_reason`` may be read by the agent. ``enforced`` is False where shadow
     mode let through what the verdict would have stopped.
     ``question`` groups holds that one answer settles; None: an answer settles this one only.
+    ``parts`` are the decisions on the messages of a batch, in their order; the outcome itself is
+    the strictest of them, and only it is enforced.
     """
 
     exchange: str
@@ -56,9 +58,10 @@ class Outcome:
     agent_reason: str
     policy: str
     findings: tuple[Finding, ...] = ()
-    edits: tuple[Edit, ...] = ()
+    edits: tuple[Change, ...] = ()
     enforced: bool = True
     question: str | None = None
+    parts: tuple[Outcome, ...] = ()
 
     @property
     def id(self) -> str:

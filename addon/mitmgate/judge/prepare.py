@@ -5,13 +5,13 @@ Nothing here looks at policy or memory; what it finds is laid out for ``conclude
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, assert_never
+from typing import assert_never
 
 from mitmgate.errors import WireError
 from mitmgate.judge.heads import check_head, check_names
-from mitmgate.judge.inputs import AnswerInput, EventInput, RequestInput
+from mitmgate.judge.inputs import AnswerInput, EventInput, MessageInput, RequestInput
 from mitmgate.judge.limits import Limits
 from mitmgate.scan.engine import Scanner
 from mitmgate.scan.finding import Finding
@@ -23,13 +23,27 @@ from mitmgate.wire.jsonrpc import (
     Message,
     Notification,
     Request,
+    RequestId,
     Result,
     looks_like_jsonrpc,
     parse_message,
 )
+from mitmgate.wire.mirror import decode_value
 from mitmgate.wire.recognise import Recognition, recognise
 from mitmgate.wire.strictjson import parse_json
-from mitmgate.wire.surfaces import Surface, Text, walk_error, walk_json, walk_params, walk_result
+from mitmgate.wire.surfaces import (
+    Surface,
+    Text,
+    definition_media,
+    walk_error,
+    walk_head,
+    walk_json,
+    walk_params,
+    walk_result,
+)
+
+type Lookup = Callable[[RequestId | None], str]
+"""Gives the method of the request that an answer with this id is for, ``""`` for none."""
 
 # Credentials belong in these; whether they go to the right host is a question of its own.
 _CREDENTIAL_HEADERS = frozenset(
@@ -78,6 +92,15 @@ class PreparedAnswer:
     findings: tuple[Finding, ...]
 
 
+@dataclass(frozen=True, slots=True)
+class PreparedMessage:
+    """A message of a WebSocket, ready for ``conclude``."""
+
+    input: MessageInput
+    body: Body
+    findings: tuple[Finding, ...]
+
+
 def prepare_request(request: RequestInput, scanner: Scanner, limits: Limits) -> PreparedRequest:
     """Read and scan *request*. Total: what cannot be read is a problem in the result."""
     try:
@@ -89,7 +112,7 @@ def prepare_request(request: RequestInput, scanner: Scanner, limits: Limits) -> 
     body = _read(raw, request.head.get("content-type"))
     texts = [
         *_head_texts(request.head),
-        *_request_texts(body),
+        *_request_texts(body, Surface.EGRESS_REQUEST),
         *_unread(Surface.EGRESS_REQUEST, body),
     ]
     recognition = Recognition.NONE
@@ -99,28 +122,49 @@ def prepare_request(request: RequestInput, scanner: Scanner, limits: Limits) -> 
 
 
 def prepare_answer(
-    answer: AnswerInput, method: str | None, scanner: Scanner, limits: Limits
+    answer: AnswerInput, lookup: Lookup | None, scanner: Scanner, limits: Limits
 ) -> PreparedAnswer:
-    """Read and scan a whole answer; *method* is the MCP method it answers, None for egress."""
+    """Read and scan a whole answer; *lookup* is None where it answers no MCP."""
+    surface = Surface.EGRESS_RESPONSE if lookup is None else Surface.RESULTS
+    heads = walk_head(answer.head.headers, surface)
     try:
         codings = [value for name, value in answer.head.headers if name == "content-encoding"]
         raw = decode_body(answer.body, ",".join(codings), limit=limits.body)
     except WireError as problem:
-        return PreparedAnswer(answer, Body(problem=problem), ())
+        return PreparedAnswer(answer, Body(problem=problem), scanner.scan(list(heads)))
     # Clients look for "application/json" anywhere in the header ("image/png;x=application/json"),
     # so what answers MCP is read whatever it calls itself.
-    if not raw or (method is None and not _is_text(answer.head)):
-        return PreparedAnswer(answer, Body(utf8=False), ())
+    if not raw or (lookup is None and not _is_text(answer.head)):
+        return PreparedAnswer(answer, Body(utf8=False), scanner.scan(list(heads)))
     body = _read(raw, answer.head.get("content-type"))
-    surface = Surface.EGRESS_RESPONSE if method is None else Surface.RESULTS
-    texts = [*_answer_texts(body, method), *_unread(surface, body)]
+    if lookup is None and definition_media(answer.head.media_type):
+        surface = Surface.DEFINITIONS  # a server card is read before any message of MCP
+    texts = [*heads, *_answer_texts(body, lookup, surface), *_unread(surface, body)]
     return PreparedAnswer(answer, body, scanner.scan(texts))
 
 
-def prepare_event(event: EventInput, method: str | None, scanner: Scanner) -> PreparedAnswer:
-    """Read and scan one server-sent event; *method* as in :func:`prepare_answer`."""
+def prepare_event(event: EventInput, lookup: Lookup | None, scanner: Scanner) -> PreparedAnswer:
+    """Read and scan one server-sent event; *lookup* as in :func:`prepare_answer`."""
     body = _read_text(event.data) if event.event == "message" else Body(event.data)
-    return PreparedAnswer(event, body, scanner.scan(_answer_texts(body, method)))
+    surface = Surface.EGRESS_RESPONSE if lookup is None else Surface.RESULTS
+    # "#comment" is no JSON pointer: a comment can be judged, and goes with the event it is in.
+    notes = [Text(surface, "#comment", note) for note in event.notes]
+    return PreparedAnswer(
+        event, body, scanner.scan([*notes, *_answer_texts(body, lookup, surface)])
+    )
+
+
+def prepare_message(message: MessageInput, lookup: Lookup, scanner: Scanner) -> PreparedMessage:
+    """Read and scan one message of a WebSocket; *lookup* knows the requests of the other side."""
+    if isinstance(message.data, bytes):
+        problem = WireError("binary_message", "MCP messages on a WebSocket are text")
+        return PreparedMessage(message, Body(problem=problem), ())
+    body = _read_text(message.data)
+    if message.from_client:
+        texts = _request_texts(body, Surface.ARGUMENTS)
+    else:
+        texts = _answer_texts(body, lookup, Surface.RESULTS)
+    return PreparedMessage(message, body, scanner.scan(list(texts)))
 
 
 def _read(raw: bytes, content_type: str | None) -> Body:
@@ -174,7 +218,9 @@ def _head_texts(head: RequestHead) -> Iterator[Text]:
     yield Text(Surface.EGRESS_REQUEST, "#url", head.target)
     for name, value in head.headers:
         if name not in _CREDENTIAL_HEADERS and len(value) >= 16:
-            yield Text(Surface.EGRESS_REQUEST, f"#header/{name}", value)
+            mirrors = name == "mcp-name" or name.startswith("mcp-param-")
+            text = (decode_value(value) or value) if mirrors else value
+            yield Text(Surface.EGRESS_REQUEST, f"#header/{name}", text)
 
 
 def _unread(surface: Surface, body: Body) -> Iterator[Text]:
@@ -183,17 +229,16 @@ def _unread(surface: Surface, body: Body) -> Iterator[Text]:
         yield Text(surface, "#body", body.unread.replace("\0", ""))
 
 
-def _request_texts(body: Body) -> Iterable[Text]:
+def _request_texts(body: Body, plain: Surface) -> Iterable[Text]:
     if body.message is None:
-        return _plain_texts(body, Surface.EGRESS_REQUEST)
+        return _plain_texts(body, plain)
     return _message_texts(body.message, None, Surface.ARGUMENTS)
 
 
-def _answer_texts(body: Body, method: str | None) -> Iterable[Text]:
-    if method is None or body.message is None:
-        surface = Surface.EGRESS_RESPONSE if method is None else Surface.RESULTS
+def _answer_texts(body: Body, lookup: Lookup | None, surface: Surface) -> Iterable[Text]:
+    if lookup is None or body.message is None:
         return _plain_texts(body, surface)
-    return _message_texts(body.message, method, Surface.RESULTS)
+    return _message_texts(body.message, lookup, Surface.RESULTS)
 
 
 def _plain_texts(body: Body, surface: Surface) -> Iterable[Text]:
@@ -208,39 +253,26 @@ def _plain_texts(body: Body, surface: Surface) -> Iterable[Text]:
 
 
 def _message_texts(
-    message: Message | Batch, method: str | None, surface: Surface
+    message: Message | Batch, lookup: Lookup | None, surface: Surface, number: int | None = None
 ) -> Iterator[Text]:
+    """Yield the texts of *message*, the one with that *number* where it is part of a batch."""
+    prefix = "" if number is None else f"/{number}"
     match message:
         case Request() | Notification():
-            yield from _call_texts(message, surface)
+            # "#method" and "#id": editing them would make another call of it.
+            mark = "#" if number is None else f"#{number}/"
+            yield Text(surface, f"{mark}method", message.method)
+            if isinstance(message, Request) and isinstance(message.id, str):
+                yield Text(surface, f"{mark}id", message.id)
+            yield from walk_params(message.method, message.params, surface=surface, prefix=prefix)
         case Result():
-            if method is None:  # the client answers a server's request
-                yield from walk_json(surface, message.result, "/result")
-            else:
-                yield from walk_result(method, message.result)
+            # Without a lookup it is the client that answers, and never what defines tools.
+            method, place = ("", surface) if lookup is None else (lookup(message.id), None)
+            yield from walk_result(method, message.result, surface=place, prefix=prefix)
         case Failure():
-            if surface is Surface.ARGUMENTS:
-                yield from walk_json(surface, message.error, "/error")
-            else:
-                yield from walk_error(message.error)
+            yield from walk_error(message.error, surface=surface, prefix=prefix)
         case Batch():
-            for number, item in enumerate(message.messages):
-                for text in _message_texts(item, method, surface):
-                    yield Text(text.surface, f"/{number}{text.pointer}", text.text, text.key)
+            for index, item in enumerate(message.messages):
+                yield from _message_texts(item, lookup, surface, index)
         case _:
             assert_never(message)
-
-
-def _call_texts(message: Request | Notification, surface: Surface) -> Iterator[Text]:
-    # "#method" and "#id": editing them would make another call of it.
-    yield Text(surface, "#method", message.method)
-    if isinstance(message, Request) and isinstance(message.id, str):
-        yield Text(surface, "#id", message.id)
-    if surface is Surface.ARGUMENTS:
-        yield from walk_params(message.method, message.params)
-    else:
-        yield from walk_json(surface, _mapping(message.params), "/params")
-
-
-def _mapping(params: Mapping[str, Any] | None) -> Mapping[str, Any]:
-    return params if params is not None else {}

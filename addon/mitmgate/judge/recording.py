@@ -13,7 +13,14 @@ from typing import Any
 
 from mitmgate import __version__
 from mitmgate.judge.codec import encode_input, incomplete_input
-from mitmgate.judge.inputs import AnswerInput, EndInput, EventInput, Input, RequestInput
+from mitmgate.judge.inputs import (
+    AnswerInput,
+    EndInput,
+    EventInput,
+    Input,
+    MessageInput,
+    RequestInput,
+)
 from mitmgate.judge.outcome import Outcome, Resolution
 from mitmgate.judge.records import golden_line
 from mitmgate.policy.verdict import Verdict
@@ -143,7 +150,7 @@ def _size(given: Input) -> int:
     match given:
         case RequestInput() | AnswerInput():
             return len(given.body) + 1000
-        case EventInput():
+        case EventInput() | MessageInput():
             return len(given.data) + 1000
         case _:
             return 500

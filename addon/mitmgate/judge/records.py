@@ -12,6 +12,7 @@ from mitmgate.judge.outcome import Completion, Outcome, Resolution
 from mitmgate.record.audit import base_record
 from mitmgate.record.scrub import Scans, scrub
 from mitmgate.scan.finding import Finding
+from mitmgate.wire.edit import Change, Cut, Edit, Swap
 
 GOLDEN_VERSION = 1
 _LONGEST = 300
@@ -102,9 +103,19 @@ def golden_line(
         "code": outcome.code,
         "enforced": outcome.enforced,
         "findings": sorted([finding.rule, finding.pointer] for finding in outcome.findings),
-        "edits": sorted([edit.pointer, edit.text] for edit in outcome.edits),
+        "edits": sorted([edit.pointer, _made(edit)] for edit in outcome.edits),
     }
     return record if scanner is None else scrub(record, scanner)
+
+
+def _made(edit: Change) -> str:
+    match edit:
+        case Edit():
+            return edit.text
+        case Swap():
+            return edit.json
+        case Cut():
+            return ""
 
 
 def _finding(finding: Finding) -> dict[str, Any]:

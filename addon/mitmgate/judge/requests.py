@@ -7,13 +7,18 @@ egress rules. Findings can then only make it stricter.
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import islice
 
 from mitmgate.errors import WireError
-from mitmgate.judge.effects import Concluded, Weighed, on_surface, weigh
+from mitmgate.judge.batches import METHOD as BATCH
+from mitmgate.judge.batches import MOST_MESSAGES
+from mitmgate.judge.calls import brief, judge_client, shown_subject, unknown_server
+from mitmgate.judge.context import Context
+from mitmgate.judge.effects import Concluded, Weighed, on_surface, refused, weigh
 from mitmgate.judge.inputs import RequestInput
+from mitmgate.judge.oauth import without_grants
 from mitmgate.judge.outcome import Subject
 from mitmgate.judge.prepare import PreparedRequest
 from mitmgate.judge.state import Exchange, Memory
@@ -23,7 +28,7 @@ from mitmgate.policy.decide import (
     connect_denied,
     decide,
     decide_egress,
-    decide_unknown,
+    issues_tokens,
 )
 from mitmgate.policy.load import Policy
 from mitmgate.policy.models_list import is_model_api
@@ -31,15 +36,18 @@ from mitmgate.policy.syntax import is_plain_path
 from mitmgate.policy.verdict import Decision, Verdict
 from mitmgate.scan.finding import Finding
 from mitmgate.wire.endpoints import Endpoint
-from mitmgate.wire.jsonrpc import Batch, Failure, Notification, Request, Result
+from mitmgate.wire.http import Headers
+from mitmgate.wire.inventory import Transport
+from mitmgate.wire.jsonrpc import Batch, Message, Request
+from mitmgate.wire.mirror import header_mismatch, mirrored
 from mitmgate.wire.recognise import (
     Recognition,
-    header_mismatch,
-    is_housekeeping,
     is_modern,
+    meta_version,
     protocol_version,
     target_name,
 )
+from mitmgate.wire.sessions import Channel
 from mitmgate.wire.surfaces import Surface
 
 _METADATA_PATHS = (
@@ -49,9 +57,7 @@ _METADATA_PATHS = (
 )
 # A body that no sender of MCP makes; still the answer is one that MCP clients read.
 _UNREADABLE = frozenset({"unknown_encoding", "bad_encoding", "body_too_large"})
-_MOST_ANSWERED = 100
-_AGENT = "The operator's policy refused this request: "
-
+_SOCKET = "mcp"  # the WebSocket subprotocol of the SDKs
 
 type Judged = tuple[Exchange, Concluded]
 
@@ -70,30 +76,85 @@ def judge_request(policy: Policy, memory: Memory, prepared: PreparedRequest) -> 
     request = prepared.input
     head = request.head
     endpoint = Endpoint(head.scheme, head.host, head.port, head.path)
+    channel = memory.sessions.channel(endpoint, head.query)
     server = policy.server_for(head.scheme, head.host, head.port, head.path)
-    exchange = Exchange(_subject(prepared, server), endpoint)
-    is_endpoint = server is not None or memory.endpoints.known(endpoint)
+    if server is None and channel is not None:
+        server = channel.server
+    exchange = Exchange(_subject(prepared, server), request.exchange, endpoint)
+    is_endpoint = server is not None or channel is not None or memory.endpoints.known(endpoint)
     if prepared.problem is not None:
         if is_endpoint and prepared.problem.code in _UNREADABLE:
             exchange.subject = replace(exchange.subject, channel="mcp")
-        return _judged(exchange, Weighed(_refused(prepared.problem)), ())
+        return _judged(exchange, Weighed(refused(prepared.problem)), ())
     if _is_upgrade(request):
-        problem = WireError("upgrade_refused", "protocol upgrades (WebSocket, h2c) are refused")
-        findings = on_surface(prepared.findings, Surface.EGRESS_REQUEST)
-        return _judged(exchange, Weighed(_refused(problem)), findings)
+        return _judge_upgrade(policy, memory, prepared, exchange, is_endpoint=is_endpoint)
     body = prepared.body
     if body.message is not None and (is_endpoint or prepared.recognition is Recognition.DEFINITE):
+        _join(memory, exchange, request, channel)
         return _judge_message(policy, memory, prepared, exchange)
-    if is_endpoint and head.method == "POST":
+    if head.method == "POST" and (is_endpoint and not _is_elsewhere(policy, memory, prepared)):
         exchange.subject = replace(exchange.subject, channel="mcp")
         problem = body.problem or WireError("parse_error", "the body is not a JSON-RPC message")
-        return _judged(exchange, Weighed(_refused(problem, code="parse_error")), ())
+        return _judged(exchange, Weighed(refused(problem, code="parse_error")), ())
     if is_endpoint and _is_stream(request):
+        _join(memory, exchange, request, channel)
         return _judge_stream(policy, memory, prepared, exchange)
     if body.problem is not None and body.suspect:
         # A sloppier parser upstream could run what we cannot read in one way.
-        return _judged(exchange, Weighed(_refused(body.problem, code="ambiguous_message")), ())
-    return _judge_egress(policy, prepared, exchange)
+        return _judged(exchange, Weighed(refused(body.problem, code="ambiguous_message")), ())
+    exchange.stream = _is_stream(request)
+    return _judge_egress(policy, memory, prepared, exchange)
+
+
+def _is_elsewhere(policy: Policy, memory: Memory, prepared: PreparedRequest) -> bool:
+    """Tell whether this goes to a path that only a server's ``/**`` covers and is no message.
+
+    OAuth endpoints often stand below such a URL; that traffic is egress.
+    """
+    head, body = prepared.input.head, prepared.body
+    endpoint = Endpoint(head.scheme, head.host, head.port, head.path)
+    readable = body.message is None and not body.suspect and prepared.problem is None
+    exact = any(
+        not url.below and url.path == head.path and head.port in url.ports
+        for _, url in policy.servers_by_host.get(head.host, ())
+    )
+    return readable and not exact and not memory.endpoints.known(endpoint)
+
+
+def _join(
+    memory: Memory, exchange: Exchange, request: RequestInput, channel: Channel | None
+) -> None:
+    """Give *exchange* the conversation it belongs to."""
+    endpoint, session_id = exchange.endpoint, request.head.get("mcp-session-id")
+    if endpoint is None:
+        return
+    if channel is not None:
+        exchange.session, exchange.transport = channel.session, Transport.SSE
+        exchange.home = channel.home
+    elif session_id:
+        exchange.named = True
+        exchange.session = memory.sessions.named(endpoint, session_id)
+    else:
+        exchange.session = memory.sessions.anonymous(exchange.subject.agent, endpoint)
+
+
+def _judge_upgrade(
+    policy: Policy,
+    memory: Memory,
+    prepared: PreparedRequest,
+    exchange: Exchange,
+    *,
+    is_endpoint: bool,
+) -> Judged:
+    """Judge the opening of a WebSocket that speaks MCP; every other upgrade is refused."""
+    request = prepared.input
+    if not (_is_socket(request) and (is_endpoint or _offers_mcp(request))):
+        problem = WireError("upgrade_refused", "protocol upgrades (WebSocket, h2c) are refused")
+        findings = on_surface(prepared.findings, Surface.EGRESS_REQUEST)
+        return _judged(exchange, Weighed(refused(problem)), findings)
+    exchange.transport = Transport.WEBSOCKET
+    exchange.session = memory.sessions.socket(request.exchange)
+    return _judge_stream(policy, memory, prepared, exchange)
 
 
 def _subject(prepared: PreparedRequest, server: str | None) -> Subject:
@@ -116,101 +177,102 @@ def _judge_message(
 ) -> Judged:
     message = prepared.body.message
     headers = prepared.input.head.headers
-    findings = _mcp_findings(prepared.findings)
-    exchange.subject = replace(exchange.subject, channel="mcp")
-    if isinstance(message, Batch) or message is None:
-        exchange.batch = _requests_of(message)
-        problem = WireError("batch_refused", "JSON-RPC batches are refused")
-        return _judged(exchange, Weighed(_refused(problem)), findings)
+    if message is None:
+        raise ValueError("no message to judge")
     exchange.modern = is_modern(message, headers)
+    exchange.batch = isinstance(message, Batch)
+    exchange.requests = _requests_of(message)
     exchange.subject = replace(
         exchange.subject,
-        method=_shown_method(message, findings),
-        tool=_shown_target(message, findings),
+        channel="mcp",
         protocol_version=(protocol_version(message, headers) or "")[:40] or None,
     )
-    if isinstance(message, Request):
-        exchange.request = Request(message.id, message.method, None)
+    findings = _mcp_findings(prepared.findings)
+    if isinstance(message, Batch):
+        exchange.subject = replace(exchange.subject, method=BATCH)
+    else:
+        exchange.subject = shown_subject(exchange.subject, message, findings)
     if not prepared.body.utf8:
         problem = WireError("parse_error", "MCP messages are UTF-8 (RFC 8259 section 8.1)")
-        return _judged(exchange, Weighed(_refused(problem)), findings)
-    mismatch = header_mismatch(message, headers)
+        return _judged(exchange, Weighed(refused(problem)), findings)
+    params = memory.params_of(exchange, _called(message))
+    mismatch = _era_problem(message, headers, params)
     if mismatch is not None:
-        problem = WireError("header_mismatch", mismatch)
-        return _judged(exchange, Weighed(_refused(problem)), findings)
-    return _judge_call(policy, memory, exchange, message, findings)
+        return _judged(exchange, Weighed(refused(mismatch)), findings)
+    mirrors = mirrored(message, headers, params) if exchange.modern else {}
+    findings = _without_mirrored(findings, mirrors)
+    return exchange, judge_client(Context(policy, memory, exchange), message, findings)
 
 
-def _requests_of(message: Batch | None) -> tuple[Request, ...]:
-    items = message.messages if message is not None else ()
+def _era_problem(
+    message: Message | Batch, headers: Headers, params: Mapping[str, str] | None
+) -> WireError | None:
+    """Return what revision 2026-07-28 refuses in *message*, or None."""
+    is_call = isinstance(message, Request) and meta_version(message.params or {}) is None
+    if is_call and is_modern(message, headers):
+        return WireError("missing_meta", "the body does not name its protocol version")
+    mismatch = header_mismatch(message, headers, params)
+    return None if mismatch is None else WireError("header_mismatch", mismatch)
+
+
+def _requests_of(message: Message | Batch) -> tuple[Request, ...]:
+    items = message.messages if isinstance(message, Batch) else (message,)
     requests = (item for item in items if isinstance(item, Request))
-    return tuple(Request(item.id, item.method, None) for item in islice(requests, _MOST_ANSWERED))
+    return tuple(brief(item) for item in islice(requests, MOST_MESSAGES))
 
 
-def _judge_call(
-    policy: Policy,
-    memory: Memory,
-    exchange: Exchange,
-    message: Request | Notification | Result | Failure,
-    findings: tuple[Finding, ...],
-) -> Judged:
-    asked = _unknown_server(policy, memory, exchange)
-    if asked is not None:
-        return _judged(exchange, Weighed(asked[0]), findings, asked[1])
-    params = message.params if isinstance(message, Request | Notification) else None
-    method = _method_of(message)
-    call = Call(
-        agent=exchange.subject.agent,
-        server=exchange.subject.server,
-        method=method,
-        tool=target_name(method, params),
-        params=params,
-        # A client's answer to a server's request was decided when that request was.
-        housekeeping=isinstance(message, Result | Failure) or is_housekeeping(method),
+def _called(message: Message | Batch) -> str | None:
+    if isinstance(message, Request) and message.method == "tools/call":
+        return target_name(message.method, message.params)
+    return None
+
+
+def _without_mirrored(
+    findings: tuple[Finding, ...], mirrors: Mapping[str, str]
+) -> tuple[Finding, ...]:
+    """Leave out what was found in a header and in the argument that it mirrors alike.
+
+    An edit of the argument rewrites the header too, so it is not a second finding.
+    """
+    if not mirrors:
+        return findings
+    found = {(finding.pointer, finding.rule) for finding in findings}
+    return tuple(
+        finding
+        for finding in findings
+        if (mirrors.get(finding.pointer.removeprefix("#header/")), finding.rule) not in found
     )
-    weighed = weigh(policy, decide(policy, call), findings)
-    if not isinstance(message, Request) and weighed.decision.verdict is Verdict.ASK:
-        weighed = Weighed(cannot_wait(weighed.decision), weighed.edits)
-    return _judged(exchange, weighed, findings)
-
-
-def _unknown_server(
-    policy: Policy, memory: Memory, exchange: Exchange
-) -> tuple[Decision, str] | None:
-    """Return the decision on an endpoint that no server names, None when it may go on."""
-    subject = exchange.subject
-    if subject.server is not None or exchange.endpoint is None:
-        return None
-    decision = decide_unknown(policy, subject.endpoint)
-    # What is shown of a URL may be cut short or redacted; an answer is for this very one.
-    path = hashlib.sha256(exchange.endpoint.path.encode("utf-8", "replace")).hexdigest()[:16]
-    question = f"server {subject.agent} {subject.endpoint} {path}"
-    if decision.verdict is Verdict.ASK and (answer := memory.remembered(question)):
-        if answer == "allow":
-            return None
-        decision = replace(decision, verdict=Verdict.DENY)
-    return None if decision.verdict is Verdict.ALLOW else (decision, question)
 
 
 def _judge_stream(
     policy: Policy, memory: Memory, prepared: PreparedRequest, exchange: Exchange
 ) -> Judged:
-    exchange.stream = prepared.input.head.method == "GET"
+    head = prepared.input.head
+    exchange.stream = head.method == "GET"
+    if not exchange.stream:
+        exchange.ends_session = head.get("mcp-session-id")
     method = "stream" if exchange.stream else "session/end"
+    if exchange.transport is Transport.WEBSOCKET:
+        method = "websocket"
     exchange.subject = replace(exchange.subject, channel="mcp", method=method)
     findings = _mcp_findings(prepared.findings)
-    asked = _unknown_server(policy, memory, exchange)
+    asked = unknown_server(Context(policy, memory, exchange))
     if asked is not None:
         return _judged(exchange, Weighed(asked[0]), findings, asked[1])
     call = Call(exchange.subject.agent, exchange.subject.server, method, None, None, True)
     return _judged(exchange, weigh(policy, decide(policy, call), findings), findings)
 
 
-def _judge_egress(policy: Policy, prepared: PreparedRequest, exchange: Exchange) -> Judged:
+def _judge_egress(
+    policy: Policy, memory: Memory, prepared: PreparedRequest, exchange: Exchange
+) -> Judged:
     head = prepared.input.head
     surface = Surface.MODEL_REQUEST if is_model_api(head.host) else Surface.EGRESS_REQUEST
     findings = on_surface(prepared.findings, surface)
     call = EgressCall(exchange.subject.agent, head.host, head.port, head.method, head.path)
+    if exchange.endpoint is not None and findings and head.method == "POST":
+        known = issues_tokens(policy, call) or memory.tokens.known(exchange.endpoint)
+        findings = without_grants(prepared.body.text, findings) if known else findings
     # CONNECT asks for the port too, but plain HTTP comes without CONNECT.
     decision = connect_denied(policy, head.host, head.port) or decide_egress(policy, call)
     if decision.verdict is not Verdict.ALLOW and _is_server_metadata(policy, prepared.input):
@@ -247,49 +309,22 @@ def _is_upgrade(request: RequestInput) -> bool:
     return head.get("upgrade") is not None or head.get("sec-websocket-key") is not None
 
 
+def _is_socket(request: RequestInput) -> bool:
+    """Tell whether this opens a WebSocket and nothing else (RFC 6455 section 4.1)."""
+    head = request.head
+    upgrades = [value.strip().lower() for value in head.get_all("upgrade")]
+    return head.method == "GET" and upgrades == ["websocket"] and not request.body and (
+        head.get("sec-websocket-key") is not None
+    )  # fmt: skip
+
+
+def _offers_mcp(request: RequestInput) -> bool:
+    offers = ",".join(request.head.get_all("sec-websocket-protocol"))
+    return _SOCKET in (offer.strip() for offer in offers.split(","))
+
+
 def _mcp_findings(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
     # The URL and the headers of a call leave the host as its arguments do.
     return tuple(
         replace(f, surface=Surface.ARGUMENTS) if f.pointer.startswith("#") else f for f in findings
     )
-
-
-def _method_of(message: Request | Notification | Result | Failure) -> str:
-    return message.method if isinstance(message, Request | Notification) else "response"
-
-
-def _shown_method(
-    message: Request | Notification | Result | Failure, findings: tuple[Finding, ...]
-) -> str:
-    secret = any(f.pointer == "#method" and f.detector == "secrets" for f in findings)
-    return "[redacted]" if secret else _method_of(message)[:100]
-
-
-def _shown_target(
-    message: Request | Notification | Result | Failure, findings: tuple[Finding, ...]
-) -> str | None:
-    if not isinstance(message, Request):
-        return None
-    name = target_name(message.method, message.params)
-    if name is None:
-        return None
-    if any(f.pointer in ("/params/name", "/params/uri") for f in findings):
-        return "[redacted]"
-    if message.method == "resources/read":  # a query may carry a key, and so may userinfo
-        scheme, mark, rest = name.partition("?")[0].partition("://")
-        name = f"{scheme}{mark}{rest.rpartition('@')[2]}"
-    return name[:200]
-
-
-def cannot_wait(decision: Decision) -> Decision:
-    """Return *decision* as a deny: where nothing can wait, ask is deny (DESIGN section 3)."""
-    return replace(
-        decision,
-        verdict=Verdict.DENY,
-        reason=f"{decision.reason}; nothing can wait here, so ask is deny",
-    )
-
-
-def _refused(problem: WireError, *, code: str | None = None) -> Decision:
-    return Decision(Verdict.DENY, problem.code, code or problem.code, str(problem),
-                    f"{_AGENT}{problem}.")  # fmt: skip

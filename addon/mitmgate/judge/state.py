@@ -5,32 +5,49 @@ Bounded everywhere; rebuilt by replay from the same inputs. Touched on the event
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
-from dataclasses import dataclass
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 from mitmgate.judge.limits import Limits
+from mitmgate.judge.oauth import TokenEndpoints
 from mitmgate.judge.outcome import Subject
 from mitmgate.wire.endpoints import Endpoint, EndpointTable
-from mitmgate.wire.jsonrpc import Request
+from mitmgate.wire.inventory import Inventory, Transport
+from mitmgate.wire.jsonrpc import Request, RequestId
+from mitmgate.wire.recognise import target_name
+from mitmgate.wire.sessions import IdKey, Open, Session, Sessions, key_of
 
 
 @dataclass(slots=True)
 class Exchange:
-    """An open exchange. ``request`` has no params: nothing of the content is kept.
+    """An open exchange. ``requests`` are what it asks, of their params only what they aim at.
 
-    ``batch`` are the requests of a refused batch, and
-    ``stream`` marks a GET that listens for server messages; ``numbers`` counts the outcomes.
+    ``transport`` is how its messages travel, ``stream`` marks a GET that listens for them;
+    ``home`` is the stream's endpoint and shown URL where this posts to the URL that a stream told.
+    ``session`` is the conversation it belongs to, ``joined`` the one its answer named besides;
+    ``named`` says that the client gave a session id.
+    ``answered`` are the own requests that have their answer, ``answering`` the methods of the
+    server's requests that it answers; ``numbers`` counts the outcomes.
     """
 
     subject: Subject
+    key: str = ""
     endpoint: Endpoint | None = None
-    request: Request | None = None
-    batch: tuple[Request, ...] = ()
+    requests: tuple[Request, ...] = ()
+    batch: bool = False
     modern: bool = False
     stream: bool = False
+    home: tuple[Endpoint, str] | None = None
+    ends_session: str | None = None
+    transport: Transport = Transport.STREAMABLE_HTTP
+    session: Session | None = None
+    named: bool = False
+    joined: Session | None = None
+    answered: set[IdKey] = field(default_factory=set)
+    answering: dict[IdKey, str] = field(default_factory=dict)
     numbers: int = 0
-    answered: bool = False
 
     @property
     def mcp(self) -> bool:
@@ -38,15 +55,25 @@ class Exchange:
         return self.subject.channel == "mcp"
 
     @property
-    def method(self) -> str | None:
-        """The MCP method whose answer is awaited; ``""`` for a stream; None for egress."""
-        if not self.mcp:
-            return None
-        return self.request.method if self.request is not None else ""
+    def request(self) -> Request | None:
+        """The one request of this exchange; None where there is none, or a batch."""
+        return self.requests[0] if self.requests and not self.batch else None
 
-    def asked(self, answer_id: int | str | None) -> bool:
-        """Tell whether the request of this exchange has the id *answer_id*."""
-        return self.request is not None and self.request.id == answer_id
+    @property
+    def answers_elsewhere(self) -> bool:
+        """Whether what this exchange asks is answered on another stream, not by HTTP."""
+        return self.transport is not Transport.STREAMABLE_HTTP
+
+    @property
+    def sessions(self) -> tuple[Session, ...]:
+        """The conversations that a message of this exchange may belong to."""
+        return tuple(session for session in (self.session, self.joined) if session is not None)
+
+    def asked(self, answer_id: RequestId | None) -> bool:
+        """Tell whether a request of this exchange has the id *answer_id*."""
+        return answer_id is not None and any(
+            key_of(request.id) == key_of(answer_id) for request in self.requests
+        )
 
     def next_number(self) -> int:
         """Return the number of the next outcome, and count it."""
@@ -54,28 +81,26 @@ class Exchange:
         return self.numbers - 1
 
 
-# So many agents behind one address may wait for the same id at one endpoint.
-_ALIKE = 64
-
-type PendingKey = tuple[str, Endpoint, str, int | str]
-
-
 class Memory:
-    """Endpoints that proved to be MCP, open exchanges, unanswered ids, remembered answers."""
+    """Endpoints that proved to be MCP, their conversations and tools, remembered answers."""
 
     def __init__(self, limits: Limits) -> None:
         self.endpoints = EndpointTable(limits.remembered)
+        self.sessions = Sessions(limits.remembered)
+        self.inventory = Inventory()
+        self.tokens = TokenEndpoints(limits.remembered)
+        self.now = 0.0
         self._limits = limits
         self._open: OrderedDict[str, Exchange] = OrderedDict()
-        self._unanswered: OrderedDict[PendingKey, deque[str]] = OrderedDict()
         self._answers: OrderedDict[str, Literal["allow", "deny"]] = OrderedDict()
+        self._params: OrderedDict[tuple[str, Endpoint, str], Mapping[str, str]] = OrderedDict()
 
-    def open(self, key: str, exchange: Exchange) -> Exchange:
-        """Remember *exchange* under *key*, keeping the outcome count of an earlier look."""
-        earlier = self._open.pop(key, None)
+    def open(self, exchange: Exchange) -> Exchange:
+        """Remember *exchange*, keeping the outcome count of an earlier look at it."""
+        earlier = self._open.pop(exchange.key, None)
         if earlier is not None:
             exchange.numbers = earlier.numbers
-        self._open[key] = exchange
+        self._open[exchange.key] = exchange
         while len(self._open) > self._limits.exchanges:
             self._open.popitem(last=False)
         return exchange
@@ -88,32 +113,66 @@ class Memory:
         """Forget exchange *key*."""
         self._open.pop(key, None)
 
-    def await_answer(self, exchange: Exchange) -> None:
-        """Remember that the request of *exchange* went out and is unanswered."""
-        key = _pending_key(exchange, exchange.request.id if exchange.request else None)
-        if key is not None and exchange.request is not None:
-            self._unanswered.setdefault(key, deque(maxlen=_ALIKE)).append(exchange.request.method)
-            self._unanswered.move_to_end(key)
-            while len(self._unanswered) > self._limits.remembered:
-                self._unanswered.popitem(last=False)
+    def await_answers(self, exchange: Exchange) -> None:
+        """Remember that the requests of *exchange* went out and are unanswered."""
+        if exchange.mcp and exchange.endpoint is not None:
+            self.tokens.spoke(exchange.endpoint)
+        for request in exchange.requests:
+            self.ask(exchange, request)
 
-    def settle(self, exchange: Exchange, answer_id: int | str | None) -> str | None:
-        """Return the method of the request that *answer_id* answers and forget it, or None.
+    def ask(self, exchange: Exchange, request: Request, *, swapped: str | None = None) -> None:
+        """Remember that *request* of the client went out; *swapped* as a ping, see ``Open``."""
+        if exchange.session is not None:
+            target = target_name(request.method, request.params)
+            later = "cursor" in (request.params or ())
+            opened = Open(request.method, exchange.key, target, later, swapped)
+            exchange.session.client.add(request.id, opened)
 
-        An answer may come on another stream of the same agent and endpoint (resumption,
-        MCP 2025-11-25 basic/transports), so ids are matched there, never per HTTP flow. Every
-        client counts from 0 or 1, so several may wait for the same id.
-        """
-        key = _pending_key(exchange, answer_id)
-        waiting = self._unanswered.get(key) if key is not None else None
-        if key is None or not waiting:
+    def find(self, exchange: Exchange, answer_id: RequestId) -> Open | None:
+        """Return the client's request that *answer_id*, seen on *exchange*, answers, or None."""
+        for session in exchange.sessions:
+            found = session.client.find(answer_id, exchange.key)
+            if found is not None:
+                return found
+        return None
+
+    def settle(self, exchange: Exchange, answer_id: RequestId | None) -> Open | None:
+        """Return what :meth:`find` does and forget it: each request has one answer."""
+        if answer_id is None or self.is_answered(exchange, answer_id):
             return None
-        own = exchange.request.method if exchange.asked(answer_id) and exchange.request else None
-        method = own if own is not None and own in waiting else waiting[0]
-        waiting.remove(method)
-        if not waiting:
-            del self._unanswered[key]
-        return method
+        for session in exchange.sessions:
+            found = session.client.settle(answer_id, exchange.key)
+            if found is not None:
+                if exchange.asked(answer_id):
+                    exchange.answered.add(key_of(answer_id))
+                return found
+        return None
+
+    def is_answered(self, exchange: Exchange, answer_id: RequestId) -> bool:
+        """Tell whether the request *answer_id* of *exchange* has its answer already."""
+        return key_of(answer_id) in exchange.answered
+
+    def learn_params(self, exchange: Exchange, tool: str, params: Mapping[str, str]) -> None:
+        """Remember which headers mirror arguments of *tool* (``x-mcp-header``, 2026-07-28).
+
+        Lists may differ by identity, so what one agent was told is not held against another.
+        """
+        if exchange.endpoint is None:
+            return
+        key = (exchange.subject.agent, exchange.endpoint, tool)
+        if not params:
+            self._params.pop(key, None)
+            return
+        self._params[key] = params
+        self._params.move_to_end(key)
+        if len(self._params) > self._limits.remembered:
+            self._params.popitem(last=False)
+
+    def params_of(self, exchange: Exchange, tool: str | None) -> Mapping[str, str] | None:
+        """Return what :meth:`learn_params` was told, None where nothing is known."""
+        if exchange.endpoint is None or tool is None:
+            return None
+        return self._params.get((exchange.subject.agent, exchange.endpoint, tool))
 
     def remember(self, question: str, answer: Literal["allow", "deny"]) -> None:
         """Keep an operator's answer to *question* for as long as this process runs."""
@@ -124,10 +183,3 @@ class Memory:
     def remembered(self, question: str) -> Literal["allow", "deny"] | None:
         """Return the operator's earlier answer to *question*, or None."""
         return self._answers.get(question)
-
-
-def _pending_key(exchange: Exchange, answer_id: int | str | None) -> PendingKey | None:
-    if exchange.endpoint is None or answer_id is None:
-        return None
-    # The type is part of the key: the ids 1 and "1" are two requests.
-    return exchange.subject.agent, exchange.endpoint, type(answer_id).__name__, answer_id

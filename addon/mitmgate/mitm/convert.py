@@ -10,6 +10,7 @@ from mitmproxy.proxy.mode_specs import ReverseMode
 
 from mitmgate.errors import WireError
 from mitmgate.judge.inputs import AnswerInput, RequestInput, Tunnel
+from mitmgate.judge.outcome import Subject
 from mitmgate.judge.replies import Reply
 from mitmgate.net.authority import normalise_host
 from mitmgate.wire.http import AnswerHead, Headers, RequestHead
@@ -81,6 +82,29 @@ def replace_body(message: http.Message, text: str) -> None:
         message.headers["content-type"] = f"{kind.partition(';')[0].strip()}; charset=utf-8"
     message.raw_content = text.encode()
     message.headers["content-length"] = str(len(message.raw_content))
+
+
+def clean_request(request: http.Request, *, mcp: bool) -> None:
+    """Take out what is between client and proxy, and say how long the body is."""
+    headers = request.headers
+    for name in ("proxy-authorization", "proxy-connection"):
+        headers.pop(name, None)
+    if mcp:
+        headers["accept-encoding"] = "identity"
+        headers.pop("sec-websocket-extensions", None)
+    body = request.raw_content or b""
+    if body and "content-length" not in headers and "transfer-encoding" not in headers:
+        # An HTTP/2 body without it reaches an HTTP/1 server without framing: smuggling.
+        headers["content-length"] = str(len(body))
+
+
+def egress_subject(flow: http.HTTPFlow) -> Subject:
+    """Return the subject of *flow* where it was never judged."""
+    request = flow.request
+    endpoint = f"{request.scheme}://{request.host}:{request.port}"
+    return Subject(
+        address_of(flow.client_conn), "egress", request.host, request.port, endpoint, request.method
+    )
 
 
 def normalised(host: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from mitmgate.judge.inputs import Input
@@ -23,6 +24,8 @@ class Judged:
 class Ruling:
     """What to do: pass the bytes (``text`` instead, where it is given), or send ``reply``.
 
+    ``headers`` are the new values of headers that mirror what ``text`` changed. ``instead`` is
+    what goes on to the other side in the place of a message that was stopped, None: nothing.
     ``detail`` is the sentence the client reads when it was denied.
     """
 
@@ -32,6 +35,8 @@ class Ruling:
     detail: str = ""
     reply: Reply | None = None
     text: str | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    instead: str | None = None
 
 
 class Core(Protocol):

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from mitmproxy import http
 
+from mitmgate.judge.channels import ENDS_STREAM
 from mitmgate.judge.inputs import EventInput
 from mitmgate.mitm.core import Core, Judged, Ruling
-from mitmgate.mitm.streams import HeldEvent
+from mitmgate.mitm.streams import HeldEvent, StreamEndedError
 from mitmgate.wire.body import BodyDecoder
 from mitmgate.wire.http import AnswerHead
 from mitmgate.wire.sse import SseBlock, SseDecoder, drop_block, replace_data
@@ -63,16 +64,18 @@ class StreamJudge:
         return self._apply(token.block, ruling)
 
     def _piece(self, block: SseBlock) -> bytes | HeldEvent:
-        if block.data is None:
-            return block.raw  # comments, retry and priming events carry no message
+        if block.data is None and not any(block.notes):
+            return block.raw  # keep-alives, retry and priming events carry no message
         given = EventInput(
             exchange=self._exchange,
             number=self._number,
-            event=block.event,
-            data=block.data,
+            event=block.event if block.data is not None else "",
+            data=block.data or "",
             head=self._head,
+            notes=block.notes,
         )
-        self._number += 1
+        if block.data is not None:
+            self._number += 1
         judged = self._core.judge_now(given)
         if judged is None:
             return block.raw
@@ -85,8 +88,9 @@ class StreamJudge:
             return block.raw if ruling.text is None else replace_data(
                 block, ruling.text, keep_id=True
             )  # fmt: skip
-        instead = self._core.judge.replacement(ruling.outcome, ruling.prepared, ruling.detail)
-        if instead is None:
+        if ruling.outcome.code in ENDS_STREAM:
+            raise StreamEndedError(ruling.outcome.code)
+        if ruling.instead is None:
             return drop_block(block)
         # Without an id: an error event with one makes a client reconnect and wait for ever.
-        return replace_data(block, instead, keep_id=False)
+        return replace_data(block, ruling.instead, keep_id=False)

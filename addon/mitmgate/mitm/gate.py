@@ -25,6 +25,8 @@ from mitmgate.mitm.convert import (
     agent_of,
     answer_head,
     answer_input,
+    clean_request,
+    egress_subject,
     normalised,
     replace_body,
     request_input,
@@ -33,7 +35,8 @@ from mitmgate.mitm.convert import (
 from mitmgate.mitm.core import Core, Ruling
 from mitmgate.mitm.events import StreamJudge, Token
 from mitmgate.mitm.guard import CloseLayer
-from mitmgate.mitm.streams import HeldEvent, adopt
+from mitmgate.mitm.sockets import SocketJudge
+from mitmgate.mitm.streams import HeldEvent, StreamEndedError, adopt
 
 _FIX = "run `mitmgate env` and set what it prints where the client starts"
 _DISTRUST = f"the client does not trust the CA; {_FIX}"
@@ -51,6 +54,7 @@ class Track:
     released: bool = False
     fate: Fate = "answered"
     stream: StreamJudge | None = None
+    socket: SocketJudge | None = None
 
 
 class Gate:
@@ -182,12 +186,17 @@ class Gate:
             flow, exchange=track.exchange, connect=self._tunnels.get(flow.client_conn.id)
         )
         ruling = await self._core.decide(given, connection=flow.client_conn.id)
-        if ruling is None or not ruling.released:
+        if ruling is None or not (ruling.released or ruling.instead):
             self._deny(flow, track, ruling)
             return
-        if ruling.text is not None:
-            replace_body(flow.request, ruling.text)
-        _clean_request(flow, mcp=ruling.outcome.subject.channel == "mcp")
+        if not ruling.released:
+            track.fate = "denied"  # what goes on is not what was sent
+        text = ruling.text if ruling.released else ruling.instead
+        if text is not None:
+            replace_body(flow.request, text)
+            for name, value in ruling.headers.items():
+                flow.request.headers[name] = value
+        clean_request(flow.request, mcp=ruling.outcome.subject.channel == "mcp")
         track.released = True
         self._dialling[flow.client_conn.id, flow.request.host, flow.request.port] = track.exchange
 
@@ -225,6 +234,9 @@ class Gate:
     async def response(self, flow: http.HTTPFlow) -> None:
         """Judge a whole answer, or note the end of a stream."""
         track = self._track(flow)
+        if track.released and flow.websocket is not None:
+            self._open_socket(flow, track)
+            return
         try:
             await self._judge_answer(flow, track)
         finally:
@@ -249,18 +261,47 @@ class Gate:
                 "request",
                 "body_too_large",
                 "the body is larger than the limit",
-                subject=_egress_subject(flow),
+                subject=egress_subject(flow),
             )
             track.fate = "denied"
         elif track.fate == "answered":
             track.fate = "client_left" if "disconnect" in message.lower() else "aborted"
         self._finish(flow, track)
 
+    # WebSockets
+
     def websocket_message(self, flow: http.HTTPFlow) -> None:
-        """Drop WebSocket messages: upgrades are refused, so none should ever come."""
-        if flow.websocket is not None:
-            for message in flow.websocket.messages:
-                message.drop()
+        """Judge one message of a WebSocket: pass, replace or drop it."""
+        if flow.websocket is None or not flow.websocket.messages:
+            return
+        message = flow.websocket.messages[-1]
+        # mitmproxy keeps every message for as long as the connection lasts.
+        del flow.websocket.messages[:-1]
+        socket = self._track(flow).socket
+        if socket is None:
+            message.drop()
+            return
+        content = socket.judge(
+            message.content, is_text=message.is_text, from_client=message.from_client
+        )
+        if content is None:
+            message.drop()
+        elif content != message.content:
+            message.content = content
+
+    def websocket_end(self, flow: http.HTTPFlow) -> None:
+        """Note the end of a WebSocket."""
+        self._finish(flow, self._track(flow))
+
+    def _open_socket(self, flow: http.HTTPFlow, track: Track) -> None:
+        if flow.response is not None and "sec-websocket-extensions" in flow.response.headers:
+            # None was offered (`clean_request`): nobody could bound what is compressed.
+            reason = "the server chose a WebSocket extension that was not offered"
+            self._core.fail(track.exchange, "answer", "malformed_answer", reason)
+            track.fate = "denied"
+            flow.kill()
+            return
+        track.socket = SocketJudge(self._core, exchange=track.exchange)
 
     # What the layers ask
 
@@ -276,6 +317,8 @@ class Gate:
         """
         track = self._track(flow)
         track.fate = "denied"
+        if isinstance(error, StreamEndedError):
+            return b""
         unreadable = isinstance(error, WireError)
         code = error.code if isinstance(error, WireError) else "internal_error"
         reason = str(error) if unreadable else type(error).__name__
@@ -329,7 +372,8 @@ class Gate:
             return
         self._refused.pop(track.exchange, None)
         response = flow.response
-        sent = track.stream.bytes if track.stream is not None else (
+        judge = track.stream or track.socket
+        sent = judge.bytes if judge is not None else (
             len(response.raw_content or b"") if response is not None else 0
         )  # fmt: skip
         self._core.complete(
@@ -345,28 +389,7 @@ class Gate:
         self._core.end(track.exchange)
 
 
-def _egress_subject(flow: http.HTTPFlow) -> Subject:
-    request = flow.request
-    endpoint = f"{request.scheme}://{request.host}:{request.port}"
-    return Subject(
-        address_of(flow.client_conn), "egress", request.host, request.port, endpoint, request.method
-    )
-
-
 def _reply(ruling: Ruling) -> Reply:
     if ruling.reply is None:
         raise RuntimeError("a denial without a reply")
     return ruling.reply
-
-
-def _clean_request(flow: http.HTTPFlow, *, mcp: bool) -> None:
-    """Take out what is between client and proxy, and say how long the body is."""
-    headers = flow.request.headers
-    for name in ("proxy-authorization", "proxy-connection"):
-        headers.pop(name, None)
-    if mcp:
-        headers["accept-encoding"] = "identity"
-    body = flow.request.raw_content or b""
-    if body and "content-length" not in headers and "transfer-encoding" not in headers:
-        # An HTTP/2 body without it reaches an HTTP/1 server without framing: smuggling.
-        headers["content-length"] = str(len(body))

@@ -17,7 +17,7 @@ REQUIRED: Mapping[str, tuple[Any, str]] = {
     "http2": (False, "an HTTP/2 POST without content-length smuggles a second request"),
     "http3": (False, "QUIC is not inspected"),
     "rawtcp": (False, "raw TCP is forwarded unseen"),
-    "websocket": (False, "WebSocket messages are not judged yet"),
+    "websocket": (True, "WebSocket messages would not be judged"),
     "ssl_insecure": (False, "upstream certificates would not be verified"),
     "validate_inbound_headers": (True, "malformed headers smuggle requests"),
     "ignore_hosts": ((), "matching hosts bypass every check"),

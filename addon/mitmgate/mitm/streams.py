@@ -28,13 +28,19 @@ from mitmproxy.proxy.layers.http._events import (
     ResponseData,
     ResponseProtocolError,
 )
+from mitmproxy.proxy.layers.websocket import WebsocketLayer
 
 from mitmgate.errors import WireError
 from mitmgate.mitm.guard import failure_response
+from mitmgate.mitm.sockets import GateWebsocketLayer
 
 logger = logging.getLogger("mitmgate.streams")
 
 QUEUED_BYTES = 4 * 1024 * 1024  # kept of a stream behind one held event
+
+
+class StreamEndedError(Exception):
+    """A denial that is on record already ends the stream; the text is its code."""
 
 
 @dataclass
@@ -80,11 +86,24 @@ class StreamKeeper(Protocol):
 class GateHttpStream(HttpStream):
     """One exchange, its event stream judged."""
 
+    _child_layer: layer.Layer | None = None
+
     def __init__(self, context: Context, stream_id: int, keeper: StreamKeeper) -> None:
         super().__init__(context, stream_id)
         self._keeper = keeper
         self._holding = False
         self._queued = 0
+
+    @property
+    def child_layer(self) -> layer.Layer | None:
+        """The layer that took over after an upgrade."""
+        return self._child_layer
+
+    @child_layer.setter
+    def child_layer(self, child: layer.Layer | None) -> None:
+        if type(child) is WebsocketLayer:
+            child = GateWebsocketLayer(child.context, child.flow)
+        self._child_layer = child
 
     def handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
         """Take in *event*; while one of the stream is held, keep a bounded part of the rest.

@@ -29,22 +29,42 @@ class McpRule:
     where: tuple[Condition, ...]
     verdict: Verdict
     reason: str | None
+    hide: bool = False
+
+    def is_for_server(self, server: str | None) -> bool:
+        """Say whether the rule is for *server*; None, an unknown one, has no rules."""
+        return server is not None and (self.servers is None or server in self.servers)
+
+    def is_for_method(self, method: str, *, housekeeping: bool) -> bool:
+        """Say whether the rule is for *method*; *housekeeping* says of which kind that is."""
+        if self.methods is not None:
+            return self.methods.matches(method)
+        if self.tools is not None:
+            return method == "tools/call"
+        return not housekeeping
 
 
 @dataclass(frozen=True, slots=True)
 class EgressRule:
-    """A rule for traffic that is not MCP; ``methods`` None means every method."""
+    """A rule for traffic that is not MCP; ``methods`` None means every method.
+
+    ``oauth`` says that its hosts issue tokens: a token request may carry assertions there.
+    """
 
     id: str
     hosts: DomainSet
     methods: frozenset[str] | None
+    oauth: bool
     verdict: Verdict
     reason: str | None
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What an operator wrote, as the judge asks for it. ``hash`` names the exact file."""
+    """What an operator wrote, as the judge asks for it. ``hash`` names the exact file.
+
+    ``hide_rules`` are those of ``mcp_rules`` that hide what they deny.
+    """
 
     hash: str
     mode: Mode
@@ -54,6 +74,7 @@ class Policy:
     servers_by_host: Mapping[str, tuple[tuple[str, ServerUrl], ...]]
     unknown_servers: Verdict
     mcp_rules: tuple[McpRule, ...]
+    hide_rules: tuple[McpRule, ...]
     mcp_otherwise: Verdict
     egress_rules: tuple[EgressRule, ...]
     egress_otherwise: Verdict

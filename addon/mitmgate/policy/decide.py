@@ -8,6 +8,10 @@ Precedence for MCP, first that applies:
 2. housekeeping passes
 3. ``mcp.otherwise``
 
+Where a rule is tried whose server, method and tool are those of the call, and a server may find
+another value than we do where its ``where`` looks, the call is denied as ambiguous. A denial of
+a target that the agent must not know of says that there is none (``mitmgate.policy.hidden``).
+
 Whether an endpoint that no server names may be spoken to at all is ``decide_unknown``, which
 the caller asks before. Precedence for egress: rules from top to bottom, then
 ``egress.otherwise``; ``connect_denied`` is what can be said before TLS. If evaluating fails,
@@ -17,16 +21,36 @@ the answer is deny.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from mitmgate.net.addresses import AddressClass, classify
 from mitmgate.policy.compiled import EgressRule, McpRule, Policy, ScanEffect
+from mitmgate.policy.hidden import hidden_names, is_hidden
+from mitmgate.policy.keys import KeyFolds, is_ambiguous
 from mitmgate.policy.verdict import Decision, Verdict
+
+__all__ = [
+    "Call",
+    "EgressCall",
+    "Miss",
+    "Step",
+    "agent_sentence",
+    "connect_denied",
+    "decide",
+    "decide_egress",
+    "decide_unknown",
+    "egress_miss",
+    "hidden_names",
+    "mcp_miss",
+    "rule_decision",
+    "scan_effect",
+    "trace",
+]
 
 WEB_PORTS = frozenset({80, 443, 8080, 8443})
 
-type Miss = Literal["server", "method", "tool", "where", "host"]
+type Miss = Literal["server", "method", "tool", "ambiguous", "where", "host"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +99,14 @@ def decide_egress(policy: Policy, call: EgressCall) -> Decision:
     return _fail_closed(lambda: _decide_egress(policy, call))
 
 
+def issues_tokens(policy: Policy, call: EgressCall) -> bool:
+    """Say whether the rule that decides *call* has ``oauth``: its hosts are token endpoints."""
+    for rule in policy.egress_rules:
+        if egress_miss(rule, call.host, call.method) is None:
+            return rule.oauth
+    return False
+
+
 def decide_unknown(policy: Policy, endpoint: str) -> Decision:  # noqa: ARG001 - see below
     """Judge whether an agent may speak MCP to the URL *endpoint*, which no server names.
 
@@ -103,10 +135,14 @@ def scan_effect(policy: Policy, detector: str, surface: str) -> ScanEffect:
 def trace(policy: Policy, call: Call) -> list[Step]:
     """Return each rule that was tried for *call*, in order, the deciding one last."""
     steps: list[Step] = []
+    folds = KeyFolds()
     for rule in policy.mcp_rules:
-        miss = mcp_miss(rule, call)
+        miss = mcp_miss(rule, call, folds)
         if miss is None:
             steps.append(Step(rule.id, True, "every condition holds"))
+            return steps
+        if miss == "ambiguous":
+            steps.append(Step("ambiguous_key", True, _why_ambiguous(rule, call, folds)))
             return steps
         steps.append(Step(rule.id, False, _why_missed(rule, call, miss)))
     if call.housekeeping:
@@ -116,14 +152,19 @@ def trace(policy: Policy, call: Call) -> list[Step]:
     return steps
 
 
-def mcp_miss(rule: McpRule, call: Call) -> Miss | None:
-    """Return the first condition of *rule* that *call* does not meet, or None: it matches."""
-    if call.server is None or (rule.servers is not None and call.server not in rule.servers):
+def mcp_miss(rule: McpRule, call: Call, folds: KeyFolds) -> Miss | None:
+    """Return the first condition of *rule* that *call* does not meet, or None: it matches.
+
+    ``ambiguous`` stands for a ``where`` that cannot be trusted, whether or not it holds.
+    """
+    if not rule.is_for_server(call.server):
         return "server"
-    if not _method_meant(rule, call):
+    if not rule.is_for_method(call.method, housekeeping=call.housekeeping):
         return "method"
     if rule.tools is not None and (call.tool is None or not rule.tools.matches(call.tool)):
         return "tool"
+    if any(is_ambiguous(condition, call.params, folds) for condition in rule.where):
+        return "ambiguous"
     if not all(condition.holds(call.params) for condition in rule.where):
         return "where"
     return None
@@ -177,9 +218,13 @@ def _broken(error: Exception) -> Decision:
 
 def _decide(policy: Policy, call: Call) -> Decision:
     noun = "tool" if call.method == "tools/call" else "request"
+    folds = KeyFolds()
     for rule in policy.mcp_rules:
-        if mcp_miss(rule, call) is None:
-            return rule_decision(rule, noun=noun)
+        miss = mcp_miss(rule, call, folds)
+        if miss is None:
+            return _concealed(policy, call, rule_decision(rule, noun=noun))
+        if miss == "ambiguous":
+            return _concealed(policy, call, _ambiguous(_why_ambiguous(rule, call, folds)))
     if call.housekeeping:
         return Decision(
             Verdict.ALLOW,
@@ -189,6 +234,31 @@ def _decide(policy: Policy, call: Call) -> Decision:
             agent_sentence(Verdict.ALLOW, noun),
         )
     return _otherwise(policy.mcp_otherwise, "mcp", noun)
+
+
+def _ambiguous(why: str) -> Decision:
+    return Decision(
+        Verdict.DENY,
+        "ambiguous_key",
+        "ambiguous_key",
+        why,
+        "A key of the request is spelt so that servers may take it for another one, so this was "
+        "not allowed. Use the names that the schema gives, each once.",
+    )
+
+
+def _concealed(policy: Policy, call: Call, decision: Decision) -> Decision:
+    """Return *decision* so that the agent does not learn of a target that is hidden from it."""
+    if decision.verdict is not Verdict.DENY or not is_hidden(
+        policy, call.server, call.method, call.tool, housekeeping=call.housekeeping
+    ):
+        return decision
+    code = "hidden" if decision.code == "rule" else decision.code
+    told = f"Unknown {_TARGETS.get(call.method, 'name')}."
+    return replace(decision, code=code, agent_reason=told, hidden=True)
+
+
+_TARGETS = {"tools/call": "tool", "prompts/get": "prompt", "resources/read": "resource"}
 
 
 def _decide_egress(policy: Policy, call: EgressCall) -> Decision:
@@ -243,12 +313,14 @@ def _otherwise(verdict: Verdict, section: str, noun: str) -> Decision:
     return Decision(verdict, "otherwise", "otherwise", reason, agent_sentence(verdict, noun))
 
 
-def _method_meant(rule: McpRule, call: Call) -> bool:
-    if rule.methods is not None:
-        return rule.methods.matches(call.method)
-    if rule.tools is not None:
-        return call.method == "tools/call"
-    return not call.housekeeping
+def _why_ambiguous(rule: McpRule, call: Call, folds: KeyFolds) -> str:
+    # The key itself is the agent's text and stays out of records.
+    pointers = [one.pointer for one in rule.where if is_ambiguous(one, call.params, folds)]
+    return (
+        f"rule {rule.id} looks at {' and '.join(pointers)}, and on the way there is a key that "
+        "some servers take for the one that is looked at (letter case, NUL or Unicode), or there "
+        "are too many keys to tell"
+    )
 
 
 def _why_missed(rule: McpRule, call: Call, miss: Miss) -> str:

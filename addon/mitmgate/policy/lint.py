@@ -6,13 +6,16 @@ Only simple cases are found; what is reported is true, silence is no proof.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 
 from mitmgate.errors import Problem
 from mitmgate.net.domains import DomainSet
 from mitmgate.policy.compiled import EgressRule, McpRule, Policy
 from mitmgate.policy.globs import GlobSet
+from mitmgate.policy.hidden import LISTED
 from mitmgate.policy.syntax import Condition, json_equal
+from mitmgate.policy.verdict import Verdict
 from mitmgate.strictyaml import Document, did_you_mean
 from mitmgate.wire.methods import MCP_METHODS, MCP_NOTIFICATIONS
 
@@ -24,6 +27,7 @@ def lint(policy: Policy, document: Document) -> list[Problem]:
     return [
         *_shadowed_mcp(policy, document),
         *_shadowed_egress(policy, document),
+        *_hiding_nothing(policy, document),
         *_misspelt_methods(policy, document),
         *_unnamed_servers(policy, document),
     ]
@@ -45,6 +49,35 @@ def _shadowed_egress(policy: Policy, document: Document) -> Iterator[Problem]:
         broader = next((other for other in earlier if _egress_covers(other, rule)), None)
         if broader is not None:
             yield _never_decides(document, ("egress", "rules", number), rule.id, broader.id)
+
+
+def _hiding_nothing(policy: Policy, document: Document) -> Iterator[Problem]:
+    limit = _compared(len(policy.mcp_rules))
+    for number, rule in enumerate(policy.mcp_rules):
+        if not rule.hide:
+            continue
+        path = ("mcp", "rules", number, "hide")
+        if not any(rule.is_for_method(one, housekeeping=False) for one in LISTED.values()):
+            yield document.problem(path, f"rule {rule.id} hides nothing: no list is of its methods",
+                                   hint=f"lists are of {', '.join(_LISTED)}")  # fmt: skip
+        earlier = islice(policy.mcp_rules, min(number, limit))
+        opener = next((other for other in earlier if _may_open(other, rule)), None)
+        if opener is not None:
+            yield document.problem(
+                path,
+                f"rule {rule.id} hides nothing: {opener.id}, above it, may let through what it "
+                "denies, and what can be called is listed",
+                hint=f"move {rule.id} up, or make it narrower",
+            )
+
+
+_LISTED = sorted(set(LISTED.values()))
+
+
+def _may_open(other: McpRule, rule: McpRule) -> bool:
+    """Say whether *other* lets through some calls of each target that *rule* matches."""
+    conditional = bool(other.where) and other.verdict is not Verdict.DENY
+    return conditional and _mcp_covers(replace(other, where=()), rule)
 
 
 def _compared(rules: int) -> int:

@@ -110,6 +110,7 @@ def _cross_problems(document: Document) -> list[Problem]:
         *_unknown_server_names(document),
         *_equal_urls(document),
         *_equal_static_names(document),
+        *_bad_hides(document),
     ]
 
 
@@ -182,6 +183,21 @@ def _equal_static_names(document: Document) -> Iterator[Problem]:
                                    hint="remove one")  # fmt: skip
 
 
+def _bad_hides(document: Document) -> Iterator[Problem]:
+    for path, rule in _entries(document, "mcp"):
+        if _child(rule, "hide") is not True:
+            continue
+        if rule.get("then") in ("allow", "ask"):
+            yield document.problem((*path, "hide"), "only a rule that denies can hide",
+                                   hint="say then: deny, or remove hide")  # fmt: skip
+        if rule.get("tool") is None:
+            yield document.problem((*path, "hide"), "a rule that hides must have tool",
+                                   hint='name what it hides; tool: "*" is everything')  # fmt: skip
+        if "where" in rule:
+            yield document.problem((*path, "hide"), "a rule that hides cannot have where",
+                                   hint="a list is read before there are arguments")  # fmt: skip
+
+
 # --- compiling -----------------------------------------------------------------------------
 
 
@@ -191,6 +207,7 @@ def _compile(file: PolicyFile, digest: str) -> Policy:
         syntax.parse_static_name(name): syntax.parse_address(address)
         for name, address in file.network.resolve.items()
     }
+    mcp_rules = tuple(map(_mcp_rule, file.mcp.rules))
     return Policy(
         hash=digest,
         mode=file.mode,
@@ -199,7 +216,8 @@ def _compile(file: PolicyFile, digest: str) -> Policy:
         server_urls=MappingProxyType(urls),
         servers_by_host=_by_host(urls),
         unknown_servers=Verdict.from_word(file.mcp.unknown_servers),
-        mcp_rules=tuple(map(_mcp_rule, file.mcp.rules)),
+        mcp_rules=mcp_rules,
+        hide_rules=tuple(rule for rule in mcp_rules if rule.hide),
         mcp_otherwise=Verdict.from_word(file.mcp.otherwise),
         egress_rules=tuple(map(_egress_rule, file.egress.rules)),
         egress_otherwise=Verdict.from_word(file.egress.otherwise),
@@ -229,6 +247,7 @@ def _mcp_rule(entry: McpRuleEntry) -> McpRule:
         ),
         verdict=Verdict.from_word(entry.then),
         reason=entry.reason,
+        hide=entry.hide,
     )
 
 
@@ -237,6 +256,7 @@ def _egress_rule(entry: EgressRuleEntry) -> EgressRule:
         id=entry.id,
         hosts=DomainSet.of(map(parse_domain_pattern, entry.host)),
         methods=None if entry.methods is None else frozenset(entry.methods),
+        oauth=entry.oauth,
         verdict=Verdict.from_word(entry.then),
         reason=entry.reason,
     )

@@ -93,6 +93,7 @@ class McpRuleEntry(Section):
     method: _Many[Glob] | None = None
     where: Annotated[dict[Pointer, WhereEntry], Field(min_length=1)] | None = None
     then: Verb
+    hide: bool = False
     reason: Reason | None = None
 
 
@@ -110,6 +111,7 @@ class EgressRuleEntry(Section):
     id: RuleId
     host: _Many[HostPattern]
     methods: _Many[HttpMethod] | None = None
+    oauth: bool = False
     then: Verb
     reason: Reason | None = None
 

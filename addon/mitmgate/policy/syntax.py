@@ -9,21 +9,26 @@ import ipaddress
 import string
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from mitmgate.errors import WireError
 from mitmgate.net.authority import normalise_authority, normalise_host
 
 type Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-BUILT_IN_RULES = frozenset({"otherwise", "housekeeping", "unknown_servers", "policy_error"})
+BUILT_IN_RULES = frozenset(
+    {"otherwise", "housekeeping", "unknown_servers", "ambiguous_key", "policy_error"}
+)
+MISSING: Final = object()
+"""What :func:`member` finds where nothing stands."""
 MAX_NAME = 100
 MAX_REASON = 500
 _NAME_CHARS = frozenset(string.ascii_letters + string.digits + "-_.")
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 _MAX_WAIT = 3600
 _MAX_ENCODINGS = 4
-_DEFAULT_PORTS = frozenset({80, 443})
+_DEFAULT_PORT = {"https": 443, "wss": 443, "http": 80, "ws": 80}
+_DEFAULT_PORTS = frozenset(_DEFAULT_PORT.values())
 
 
 def parse_name(text: str) -> str:
@@ -134,10 +139,13 @@ class ServerUrl:
 
 
 def parse_server_url(text: str) -> ServerUrl:
-    """Return where the server at *text* listens; ``http`` and ``https`` are the same."""
+    """Return where the server at *text* listens; the scheme only tells the default port.
+
+    A WebSocket is opened by a request to the same URL with ``http`` (RFC 6455 section 4.1).
+    """
     scheme, separator, rest = text.partition("://")
-    if not separator or scheme not in ("https", "http"):
-        raise ValueError("a server URL starts with https://")
+    if not separator or scheme not in _DEFAULT_PORT:
+        raise ValueError("a server URL starts with https:// or wss://")
     authority, slash, path = rest.partition("/")
     try:
         where = normalise_authority(authority)
@@ -145,7 +153,7 @@ def parse_server_url(text: str) -> ServerUrl:
         raise ValueError("a server URL names one exact host" if "*" in authority
                          else str(error)) from None  # fmt: skip
     # An agent that is told http:// must not slip past the entry that says https://.
-    default = where.port is None or where.port == (443 if scheme == "https" else 80)
+    default = where.port is None or where.port == _DEFAULT_PORT[scheme]
     ports = _DEFAULT_PORTS if default or where.port is None else frozenset({where.port})
     return ServerUrl(where.host, ports, *_parse_path(slash + path))
 
@@ -200,13 +208,19 @@ class Condition:
         """Say whether *params* has that very value there; a missing one is no value."""
         value: Any = params
         for token in self.tokens:
-            if isinstance(value, Mapping) and token in value:
-                value = value[token]
-            elif isinstance(value, list) and _is_index(token) and int(token) < len(value):
-                value = value[int(token)]
-            else:
+            value = member(value, token)
+            if value is MISSING:
                 return False
         return json_equal(value, self.equals)
+
+
+def member(value: Any, token: str) -> Any:
+    """Return what stands in the JSON *value* at one *token* of a pointer, or ``MISSING``."""
+    if isinstance(value, Mapping):
+        return value.get(token, MISSING)
+    if isinstance(value, list) and _is_index(token) and int(token) < len(value):
+        return value[int(token)]
+    return MISSING
 
 
 def json_equal(left: Any, right: Any) -> bool:

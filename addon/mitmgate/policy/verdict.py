@@ -32,9 +32,10 @@ class Decision:
     """A verdict nobody has to take on trust: it names the rule and the reason.
 
     ``rule`` is the id of a policy rule or one of the built-in names ``otherwise``,
-    ``housekeeping`` and ``unknown_servers``. ``code`` is the stable word for records
-    (``rule``, ``otherwise``, ``housekeeping``, ``unknown_server``, ``policy_error``).
-    ``reason`` is for the operator; ``agent_reason`` is what the agent may read.
+    ``housekeeping``, ``unknown_servers`` and ``ambiguous_key``. ``code`` is the stable word
+    for records (``rule``, ``hidden``, ``ambiguous_key``, ``otherwise``, ``housekeeping``,
+    ``unknown_server``, ``policy_error``). ``reason`` is for the operator; ``agent_reason`` is
+    what the agent may read. ``hidden`` says that the agent must take the target for unknown.
     """
 
     verdict: Verdict
@@ -42,3 +43,4 @@ class Decision:
     code: str
     reason: str
     agent_reason: str
+    hidden: bool = False

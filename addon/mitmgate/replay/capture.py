@@ -21,10 +21,12 @@ _KEYS = {
     "dial": {"type", "agent", "host", "port", "addresses", "static", "own", "exchange", "at"},
     "answer": {"type", "head", "body", "exchange", "at"},
     "event": {"type", "number", "event", "data", "head", "exchange", "at"},
+    "message": {"type", "number", "from_client", "data", "exchange", "at"},
     "end": {"type", "exchange", "at"},
     "resolution": {"type", "exchange", "at", "input", "number", "answer"},
     "close": {"type", "lines"},
 }
+_OPTIONAL = {"event": {"notes"}}
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,7 +148,7 @@ def _check_keys(record: Mapping[str, Any]) -> None:
     known = _KEYS.get(kind) if isinstance(kind, str) else None
     if known is None:
         raise ValueError(f"unknown type {kind!r}")
-    if record.keys() != known:
+    if record.keys() - _OPTIONAL.get(str(kind), set()) != known:
         odd = ", ".join(sorted(record.keys() ^ known))
         raise ValueError(f"unknown or missing keys: {odd}")
 

@@ -6,7 +6,15 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
-from mitmgate.judge.inputs import AnswerInput, DialInput, EndInput, EventInput, Input, RequestInput
+from mitmgate.judge.inputs import (
+    AnswerInput,
+    DialInput,
+    EndInput,
+    EventInput,
+    Input,
+    MessageInput,
+    RequestInput,
+)
 from mitmgate.judge.outcome import Outcome
 from mitmgate.judge.records import golden_line
 from mitmgate.policy.verdict import Verdict
@@ -28,6 +36,10 @@ class ReplayJudge(Protocol):
 
     def apply_resolution(self, outcome: Outcome, answer: Literal["allow", "deny"]) -> None:
         """Take in an operator's answer."""
+        ...
+
+    def stop(self, outcome: Outcome, prepared: Any, text: str) -> str | None:
+        """Take in that *outcome* stopped *prepared*."""
         ...
 
 
@@ -78,7 +90,7 @@ class _Run:
         self._seen: set[int] = set()
         self._stopped: set[int] = set()
         self._doubtful: set[int] = set()
-        self._asked: dict[int, dict[int, Outcome]] = {}
+        self._asked: dict[int, dict[int, tuple[Outcome, Any]]] = {}
 
     def judge(self, line: InputLine) -> None:
         """Judge one input, unless a denial before it means that it never comes."""
@@ -99,40 +111,48 @@ class _Run:
         if line.lost:
             self.result.lost.add(line.line)
         self._let_through(given, exchange)
-        outcome = self._judge.conclude(self._judge.prepare(given), now=line.at)
+        prepared = self._judge.prepare(given)
+        outcome = self._judge.conclude(prepared, now=line.at)
         if outcome is not None:
-            self._keep(line, outcome)
+            self._keep(line, outcome, prepared)
 
     def resolve(self, line: ResolutionLine) -> None:
         """Give an operator's answer to the outcome that now asks in the same place."""
-        outcome = self._asked.get(line.exchange, {}).pop(line.asked, None)
-        if outcome is None:
+        asked = self._asked.get(line.exchange, {}).pop(line.asked, None)
+        if asked is None:
             return
+        outcome, prepared = asked
         self._judge.apply_resolution(outcome, line.answer)
-        if line.answer == "deny" and outcome.question is None and _before_answer(outcome):
-            self._stopped.add(line.exchange)
+        if line.answer == "deny" and outcome.question is None:
+            self._stop(line.exchange, outcome, prepared)
 
-    def _keep(self, line: InputLine, outcome: Outcome) -> None:
+    def _stop(self, exchange: int, outcome: Outcome, prepared: Any) -> None:
+        instead = self._judge.stop(outcome, prepared, "")
+        # What goes on in its place (a ping) has an answer that was recorded too.
+        if instead is None and _before_answer(outcome):
+            self._stopped.add(exchange)
+
+    def _keep(self, line: InputLine, outcome: Outcome, prepared: Any) -> None:
         record = golden_line(outcome, line=line.line, exchange=line.exchange, scanner=self._scanner)
         self.result.outcomes[line.line] = golden_from(record)
         if outcome.effective is Verdict.ASK:
-            self._asked.setdefault(line.exchange, {})[line.line] = outcome
-        if outcome.effective is Verdict.DENY and _before_answer(outcome):
-            self._stopped.add(line.exchange)
+            self._asked.setdefault(line.exchange, {})[line.line] = outcome, prepared
+        if outcome.effective is Verdict.DENY:
+            self._stop(line.exchange, outcome, prepared)
 
     def _let_through(self, given: Input, exchange: int) -> None:
         # An answer came when this was recorded, so what asks now passed then. Without this
         # every answer to it would be judged as one to no request.
-        if not isinstance(given, DialInput | AnswerInput | EventInput):
+        if not isinstance(given, DialInput | AnswerInput | EventInput | MessageInput):
             return
-        for outcome in self._asked.pop(exchange, {}).values():
+        for outcome, _ in self._asked.pop(exchange, {}).values():
             if outcome.kind == "request":
                 self._judge.apply_resolution(replace(outcome, question=None), "allow")
 
     def _is_uncertain(self, line: InputLine) -> bool:
         if isinstance(line.input, RequestInput) and line.incomplete:
             self._doubtful.add(line.exchange)
-        after = isinstance(line.input, AnswerInput | EventInput)
+        after = isinstance(line.input, AnswerInput | EventInput | MessageInput)
         return line.incomplete or (after and line.exchange in self._doubtful)
 
     def _forget(self, exchange: int) -> None:

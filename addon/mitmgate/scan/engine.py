@@ -26,6 +26,7 @@ _SET_MEMORY = 16 << 20
 _HASH_DIGITS = 16
 # ``~`` before anything but 0 or 1 is no JSON pointer, so a marked pointer never points at a value.
 KEY_MARK = "~key"
+DERIVED_MARK = "~decoded"
 
 
 class Scanner:
@@ -97,7 +98,7 @@ class Scanner:
     ) -> Iterator[Finding]:
         spans.sort(key=_by_place)
         points = _code_points(part, len(item.text), chain.from_iterable(s[:2] for s in spans))
-        pointer = item.pointer + KEY_MARK if item.key else item.pointer
+        pointer = item.pointer + _mark(item)
         for start, end, rule in spans:
             yield Finding(
                 detector=rule.detector,
@@ -112,6 +113,12 @@ class Scanner:
 
     def _hash(self, value: bytes) -> str:
         return hmac.digest(self._key, value, "sha256").hex()[:_HASH_DIGITS]
+
+
+def _mark(item: Text) -> str:
+    if item.key:
+        return KEY_MARK
+    return DERIVED_MARK if item.derived else ""
 
 
 class _Gate:

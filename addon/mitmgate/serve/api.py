@@ -5,6 +5,7 @@ Without the operator key everything is read-only and no arguments are shown.
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import time
 from collections.abc import AsyncIterator, Callable
@@ -19,11 +20,13 @@ from mitmgate.control.models import (
     Decided,
     DecideRequest,
     PendingList,
+    ServerList,
     Snapshot,
     State,
     StateEvent,
 )
 from mitmgate.serve.hub import Reader
+from mitmgate.serve.inventory import Views
 from mitmgate.serve.pipeline import Pipeline
 from mitmgate.serve.views import without_arguments
 from mitmgate.serve.waiting import Given
@@ -39,6 +42,7 @@ class ControlApi:
         self._pipeline = pipeline
         self._state = state
         self._key = key.encode()
+        self._views = Views(pipeline.judge.scanner)
 
     def app(self) -> Starlette:
         """Return the ASGI app."""
@@ -48,6 +52,7 @@ class ControlApi:
                 Route("/v1/events", self.get_events),
                 Route("/v1/pending", self.get_pending),
                 Route("/v1/pending/{id}", self.decide, methods=["POST"]),
+                Route("/v1/servers", self.get_servers),
             ]
         )
 
@@ -61,6 +66,12 @@ class ControlApi:
         if not self._is_operator(request):
             entries = tuple(without_arguments(entry) for entry in entries)
         return _json(PendingList(pending=entries))
+
+    async def get_servers(self, _: Request) -> Response:
+        """Answer with every MCP server that was seen."""
+        seen = self._pipeline.judge.inventory.seen()
+        views = await asyncio.to_thread(self._views.of, seen)
+        return _json(ServerList(servers=views))
 
     async def get_events(self, request: Request) -> Response:
         """Stream a snapshot, then what happens, one JSON line each."""

@@ -32,6 +32,7 @@ from mitmgate.scan.engine import Scanner
 from mitmgate.scan.packs import installed_packs
 from mitmgate.serve.api import ControlApi
 from mitmgate.serve.control import ControlServer
+from mitmgate.serve.inventory import FILE, kept_inventory
 from mitmgate.serve.pipeline import Pipeline
 from mitmgate.serve.state import hash_key, locked_state, run_file
 
@@ -96,6 +97,15 @@ async def proxy(
         stack.callback(audit.close)
         pipeline = _pipeline(settings, audit, stack, log)
         stack.callback(pipeline.close)  # after the proxy: its last hooks still judge and record
+        judge = pipeline.judge
+        kept = kept_inventory(
+            judge.inventory,
+            path=folder / FILE,
+            policy=judge.policy,
+            scanner=judge.scanner,
+            log=log,
+        )
+        await stack.enter_async_context(kept)
         master = LeanMaster()
         gate = make_gate(pipeline, resolve, lambda: master.listen_addresses)
         master.configure(gate, _options(settings, authority), settings.options)

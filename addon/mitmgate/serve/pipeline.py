@@ -27,7 +27,9 @@ from mitmgate.hold.queue import QueueFullError
 from mitmgate.judge.inputs import AnswerInput, EndInput, Input, RequestInput
 from mitmgate.judge.judge import Judge, Prepared
 from mitmgate.judge.outcome import Completion, Kind, Outcome, Resolution, Subject
+from mitmgate.judge.prepare import PreparedAnswer, PreparedMessage
 from mitmgate.judge.records import completion_record, outcome_record, resolution_record
+from mitmgate.judge.replies import withheld
 from mitmgate.mitm.core import Judged, Ruling
 from mitmgate.policy.verdict import Verdict
 from mitmgate.serve.hub import Hub
@@ -118,7 +120,7 @@ class Pipeline:
                 self.judge.apply_resolution(outcome, resolution.answer)
             if resolution.answer == "allow":
                 return self._released(judged)
-            return self._stopped(judged, _detail(outcome, resolution))
+            return self._stopped(judged, _detail(judged, resolution))
         return self.rule_now(judged)
 
     def must_wait(self, judged: Judged) -> bool:
@@ -130,7 +132,7 @@ class Pipeline:
         outcome = judged.outcome
         if outcome.effective is Verdict.ALLOW:
             return self._released(judged)
-        return self._stopped(judged, _withheld(outcome) + outcome.agent_reason)
+        return self._stopped(judged, _withheld(judged) + outcome.agent_reason)
 
     def fail(
         self, exchange: str, kind: Kind, code: str, reason: str, *, subject: Subject | None = None
@@ -212,6 +214,8 @@ class Pipeline:
         return Judged(outcome, prepared)
 
     def _record(self, outcome: Outcome) -> bool:
+        if not all(self._record(part) for part in outcome.parts):
+            return False
         try:
             self._audit.append(
                 outcome_record(outcome, time=time.time(), scanner=self.judge.scanner)
@@ -223,6 +227,8 @@ class Pipeline:
         return True
 
     def _show(self, outcome: Outcome) -> None:
+        for part in outcome.parts:
+            self._show(part)
         self.decisions += 1
         self.denied += outcome.verdict is Verdict.DENY
         row = row_of(outcome, time=time.time(), scanner=self.judge.scanner)
@@ -288,11 +294,13 @@ class Pipeline:
 
     def _released(self, judged: Judged) -> Ruling:
         text = self.judge.edited(judged.outcome, judged.prepared)
-        return Ruling(judged.outcome, judged.prepared, released=True, text=text)
+        headers = self.judge.mirrors(judged.prepared, text) if text is not None else {}
+        return Ruling(judged.outcome, judged.prepared, released=True, text=text, headers=headers)
 
     def _stopped(self, judged: Judged, detail: str) -> Ruling:
-        reply = self.judge.reply(judged.outcome, detail)
-        return Ruling(judged.outcome, judged.prepared, False, detail, reply)
+        instead = self.judge.stop(judged.outcome, judged.prepared, detail)
+        reply = self.judge.reply(judged.outcome, detail, instead)
+        return Ruling(judged.outcome, judged.prepared, False, detail, reply, instead=instead)
 
     def _failed(self, what: str, error: OSError) -> None:
         self.trouble = f"{what} cannot be written ({error.strerror}); everything is denied"
@@ -318,16 +326,26 @@ def _is_an_answer(outcome: Outcome, resolution: Resolution) -> bool:
 
 
 def _is_plain(outcome: Outcome) -> bool:
-    """Tell whether *outcome* passes an answer in which nothing was found or changed."""
-    return outcome.kind in ("answer", "event") and outcome.code == "answer" and not (
-        outcome.findings or outcome.edits
-    )  # fmt: skip
+    """Tell whether *outcome* passes what a server sent, and nothing was found or changed.
+
+    An answer, or a notification that no rule spoke of: one line for each progress of each call
+    would bury what there is to read.
+    """
+    if outcome.findings or outcome.edits:
+        return False
+    if outcome.parts:
+        return all(_is_plain(part) for part in outcome.parts)
+    if outcome.kind in ("answer", "event"):
+        return outcome.code in ("answer", "housekeeping")
+    return outcome.kind == "message" and outcome.code == "answer"
 
 
-def _withheld(outcome: Outcome) -> str:
-    if outcome.kind in ("answer", "event") and outcome.subject.method == "tools/call":
-        return "The tool has run; its result was withheld. Do not call it again for this. "
-    return ""
+def _withheld(judged: Judged) -> str:
+    given = judged.prepared
+    from_server = isinstance(given, PreparedAnswer) or (
+        isinstance(given, PreparedMessage) and not given.input.from_client
+    )
+    return withheld(judged.outcome, from_server=from_server)
 
 
 _WHY = {
@@ -340,9 +358,10 @@ _WHY = {
 }
 
 
-def _detail(outcome: Outcome, resolution: Resolution) -> str:
+def _detail(judged: Judged, resolution: Resolution) -> str:
     """Return the sentence for a call that waited and was not approved."""
+    ran = _withheld(judged)
     if resolution.via in _WHY:
-        return f"{_withheld(outcome)}{_WHY[resolution.via]} (approval {outcome.id})"
+        return f"{ran}{_WHY[resolution.via]} (approval {judged.outcome.id})"
     said = f": {resolution.reason}" if resolution.reason else "."
-    return f"{_withheld(outcome)}The operator denied this{said}"
+    return f"{ran}The operator denied this{said}"

@@ -10,7 +10,7 @@ import os
 import secrets
 import sys
 import time
-from contextlib import ExitStack
+from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 
 from mitmgate.judge.judge import Judge
@@ -21,6 +21,7 @@ from mitmgate.scan.engine import Scanner
 from mitmgate.scan.packs import installed_packs
 from mitmgate.serve.api import ControlApi
 from mitmgate.serve.control import ControlServer
+from mitmgate.serve.inventory import FILE, kept_inventory
 from mitmgate.serve.launch import glance, open_audit, start_of
 from mitmgate.serve.pipeline import Pipeline
 from mitmgate.serve.state import default_state_dir, hash_key, locked_state
@@ -43,7 +44,7 @@ class StockService:
             self._stack.close()
             raise
         self._core = Pipeline(Judge(rules, scanner), self._audit, log=_log)
-        self._control: ControlServer | None = None
+        self._running = AsyncExitStack()
 
     @property
     def core(self) -> Pipeline:
@@ -55,16 +56,20 @@ class StockService:
         core = self.core
         key = secrets.token_urlsafe(24)
         api = ControlApi(core, lambda: glance(core, listen), key)
-        self._control = ControlServer(api.app(), self._folder / "control.sock")
-        await self._control.start()
+        kept = kept_inventory(core.judge.inventory, path=self._folder / FILE,
+                              policy=core.judge.policy, scanner=core.judge.scanner,
+                              log=_log)  # fmt: skip
+        await self._running.enter_async_context(kept)
+        control = ControlServer(api.app(), self._folder / "control.sock")
+        await control.start()
+        self._running.push_async_callback(control.stop)
         self._audit.append(start_of(core.judge, listen, time.time()))
         print(f"mitmgate: operator key {key}", file=sys.stderr)
 
     async def stop(self) -> None:
         """Deny what waits, and close everything."""
         self.core.close()
-        if self._control is not None:
-            await self._control.stop()
+        await self._running.aclose()
         self._stack.close()
 
 

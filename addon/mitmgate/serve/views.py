@@ -6,9 +6,9 @@ from typing import Any
 
 from mitmgate.control.models import FindingView, Pending, Row
 from mitmgate.errors import WireError
+from mitmgate.judge.inputs import ConnectInput, DialInput, EndInput
 from mitmgate.judge.judge import Prepared
 from mitmgate.judge.outcome import Outcome
-from mitmgate.judge.prepare import PreparedAnswer, PreparedRequest
 from mitmgate.policy.verdict import Verdict
 from mitmgate.record.scrub import Scans, scrub
 from mitmgate.scan.redact import redactable, redaction_edits
@@ -80,7 +80,7 @@ def without_arguments(pending: Pending) -> Pending:
 
 def arguments_of(outcome: Outcome, prepared: Prepared) -> Any:
     """Return what the person decides about: the params or the body, secrets replaced."""
-    if not isinstance(prepared, PreparedRequest | PreparedAnswer) or prepared.body.text is None:
+    if isinstance(prepared, ConnectInput | DialInput | EndInput) or prepared.body.text is None:
         return None
     secrets = [f for f in outcome.findings if f.detector == "secrets" and f.pointer[:1] != "#"]
     if not all(redactable(finding) for finding in secrets):

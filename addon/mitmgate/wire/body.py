@@ -142,8 +142,9 @@ class _Brotli:
             except brotli.error:
                 raise _corrupt("the body does not follow its content coding") from None
             if piece:
+                # It says that it takes more data while a piece of its output still waits.
                 yield piece
-            if self._inner.is_finished() or self._inner.can_accept_more_data():
+            elif self._inner.is_finished() or self._inner.can_accept_more_data():
                 return
             data = b""
 

@@ -9,6 +9,9 @@ from mitmgate.wire.jsonrpc import Batch, Request, RequestId
 DENIED = -31000
 """Outside -32768…-32000, which JSON-RPC and MCP keep for themselves."""
 
+_INVALID_PARAMS = -32602
+_USER_REJECTED = -1  # MCP 2025-11-25, client/sampling, error handling
+
 
 def denial_for_request(request: Request, reason: str, *, modern: bool) -> dict[str, Any]:
     """Return the message that denies *request*: the model reads *reason*, the session goes on."""
@@ -39,3 +42,30 @@ def withheld_result(request: Request, reason: str, *, modern: bool) -> dict[str,
 def error_message(request_id: RequestId | None, code: int, text: str) -> dict[str, Any]:
     """Return a JSON-RPC error message."""
     return {"jsonrpc": "2.0", "id": request_id, "error": {"code": code, "message": text}}
+
+
+def unknown_target(request: Request, name: str) -> dict[str, Any]:
+    """Return what a server answers for a tool, prompt or resource that it does not have."""
+    kinds = {"tools/call": "Unknown tool", "prompts/get": "Unknown prompt"}
+    kind = kinds.get(request.method)
+    text = f"{kind}: {name}" if kind is not None else "Resource not found"
+    return error_message(request.id, _INVALID_PARAMS, text)
+
+
+def decline_for(method: str, request_id: RequestId, reason: str) -> dict[str, Any]:
+    """Return what a server gets when its *method* request to the client was denied."""
+    match method:
+        case "elicitation/create":
+            result: dict[str, Any] = {"action": "decline"}
+        case "roots/list":
+            result = {"roots": []}
+        case "sampling/createMessage":
+            return error_message(request_id, _USER_REJECTED, reason)
+        case _:
+            return error_message(request_id, DENIED, reason)
+    return {"jsonrpc": "2.0", "id": request_id, "result": result}
+
+
+def ping(request_id: RequestId) -> dict[str, Any]:
+    """Return the request that goes on in the place of a denied one: every side answers it."""
+    return {"jsonrpc": "2.0", "id": request_id, "method": "ping"}

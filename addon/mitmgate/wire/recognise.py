@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Iterator, Mapping
 from enum import StrEnum
 from typing import Any
@@ -21,17 +19,19 @@ __all__ = [
     "HOUSEKEEPING_METHODS",
     "MCP_METHODS",
     "MODERN_VERSIONS",
+    "VERSION_KEY",
     "Recognition",
-    "header_mismatch",
+    "header_values",
     "is_housekeeping",
     "is_modern",
+    "meta_version",
     "protocol_version",
     "recognise",
     "target_name",
 ]
 
 MODERN_VERSIONS = frozenset({"2026-07-28"})
-_VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
+VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
 _MCP_HEADERS = ("mcp-method", "mcp-session-id")
 
 
@@ -64,7 +64,7 @@ def _recognise_one(message: Message) -> Recognition:
     if isinstance(message, (Result, Failure)):
         return Recognition.CANDIDATE
     params = message.params or {}
-    if _meta_version(params) is not None:
+    if meta_version(params) is not None:
         return Recognition.DEFINITE
     if message.method == "initialize":
         return _recognise_initialize(params)
@@ -128,7 +128,7 @@ def protocol_version(message: Message | Batch, headers: Headers) -> str | None:
         version = _body_version(item)
         if version is not None:
             return version
-    return next(iter(_values(headers, "mcp-protocol-version")), None)
+    return next(iter(header_values(headers, "mcp-protocol-version")), None)
 
 
 def _body_version(message: Message) -> str | None:
@@ -136,14 +136,14 @@ def _body_version(message: Message) -> str | None:
         return None
     params = message.params or {}
     asked = params.get("protocolVersion") if message.method == "initialize" else None
-    return _meta_version(params) or (asked if isinstance(asked, str) else None)
+    return meta_version(params) or (asked if isinstance(asked, str) else None)
 
 
 def is_modern(message: Message | Batch, headers: Headers) -> bool:
     """Say whether *message* is of the stateless era (2026-07-28), by its shape or its header."""
-    if any(_meta_version(params) is not None for params in _all_params(message)):
+    if any(meta_version(params) is not None for params in _all_params(message)):
         return True
-    return any(value in MODERN_VERSIONS for value in _values(headers, "mcp-protocol-version"))
+    return any(value in MODERN_VERSIONS for value in header_values(headers, "mcp-protocol-version"))
 
 
 def _all_params(message: Message | Batch) -> Iterator[Mapping[str, Any]]:
@@ -152,9 +152,10 @@ def _all_params(message: Message | Batch) -> Iterator[Mapping[str, Any]]:
             yield item.params
 
 
-def _meta_version(params: Mapping[str, Any]) -> str | None:
+def meta_version(params: Mapping[str, Any]) -> str | None:
+    """Return the revision that modern *params* name, or None."""
     meta = params.get("_meta")
-    version = meta.get(_VERSION_KEY) if isinstance(meta, Mapping) else None
+    version = meta.get(VERSION_KEY) if isinstance(meta, Mapping) else None
     return version if isinstance(version, str) else None
 
 
@@ -182,64 +183,6 @@ def _first_text(members: Mapping[str, Any], keys: tuple[str, ...]) -> str | None
     return next((value for value in values if isinstance(value, str)), None)
 
 
-_TASK_METHODS = frozenset({"tasks/get", "tasks/update", "tasks/cancel"})
-_NAMED_METHODS = frozenset({"tools/call", "prompts/get", "resources/read"}) | _TASK_METHODS
-
-
-def header_mismatch(message: Message | Batch, headers: Headers) -> str | None:
-    """Say how the mirrored headers of a modern *message* differ from its body, or None.
-
-    Routers in between trust the header and the server the body: they must be the same.
-    Older revisions mirror nothing, and nothing is checked there.
-    """
-    if not is_modern(message, headers):
-        return None
-    match message:
-        case Request():
-            return _request_mismatch(message, headers)
-        case Notification():
-            return _mirror("Mcp-Method", message.method, headers, required=False)
-        case Batch():
-            return "revision 2026-07-28 has no batches"
-        case Result() | Failure():
-            return None
-
-
-def _request_mismatch(request: Request, headers: Headers) -> str | None:
-    params = request.params or {}
-    version = _meta_version(params)
-    if version is None:
-        return "the body does not name the protocol version of its header"
-    checks = [("MCP-Protocol-Version", version), ("Mcp-Method", request.method)]
-    if request.method in _NAMED_METHODS:
-        task = params.get("taskId") if request.method in _TASK_METHODS else None
-        name = task if isinstance(task, str) else target_name(request.method, params)
-        if name is not None:
-            checks.append(("Mcp-Name", name))
-    found = (_mirror(name, value, headers, required=True) for name, value in checks)
-    return next((problem for problem in found if problem is not None), None)
-
-
-def _mirror(name: str, expected: str, headers: Headers, *, required: bool) -> str | None:
-    values = list(_values(headers, name.lower()))
-    if not values:
-        return f"the header {name} is missing" if required else None
-    if len(values) > 1:
-        return f"the header {name} is there {len(values)} times"
-    if _plain(values[0]) != expected:
-        return f"the header {name} differs from the body"
-    return None
-
-
-def _values(headers: Headers, name: str) -> Iterator[str]:
+def header_values(headers: Headers, name: str) -> Iterator[str]:
+    """Yield the values of header *name* (lower case), blanks around them left out."""
     return (value.strip(" \t") for key, value in headers if key == name)
-
-
-def _plain(value: str) -> str | None:
-    """Return what a header value stands for: ``=?base64?…?=`` holds UTF-8."""
-    if not (value.startswith("=?base64?") and value.endswith("?=") and len(value) >= 11):
-        return value
-    try:
-        return base64.b64decode(value[9:-2], validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
-        return None

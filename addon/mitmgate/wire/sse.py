@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, field
 
 from mitmgate.errors import WireError
 
@@ -20,13 +21,18 @@ class SseBlock:
     """The lines up to a blank line. ``raw`` are their exact bytes, the blank line too.
 
     ``data`` is None where no ``data`` line is: comments, ``retry``, keep-alives, and the LF
-    of a CRLF that came later than its CR. ``id`` is None where the block sets none.
+    of a CRLF that came later than its CR. ``id`` is None where the block sets none. ``notes``
+    are the texts that no other attribute shows, in order: comments, lines of unknown fields,
+    a ``retry`` that is no number, an ``event`` or ``id`` that a later line overrides.
     """
 
     raw: bytes
     event: str = "message"
     data: str | None = None
     id: str | None = None
+    notes: tuple[str, ...] = ()
+    marked: bool = field(default=False, compare=False)
+    """Whether the byte order mark that may open a stream stands before the first line."""
 
 
 class SseDecoder:
@@ -43,21 +49,25 @@ class SseDecoder:
         self._search = 0  # up to here no line end was found
         self._at_start = True
 
-    def feed(self, chunk: bytes) -> list[SseBlock]:
-        """Return the blocks that *chunk* completes."""
-        buffer = self._buffer
-        buffer += chunk
-        blocks = []
-        while (raw := self._cut()) is not None:
-            blocks.append(_parse(raw, at_start=self._at_start))
-            self._at_start = False
-        if len(buffer) > self._limit:
-            raise self._too_large()
-        return blocks
+    def feed(self, chunk: bytes) -> Iterator[SseBlock]:
+        """Take in *chunk*; yield each block it completes, up to a bad one, which raises.
+
+        *chunk* counts as fed at once; blocks that nobody took come with the next call.
+        """
+        self._buffer += chunk
+        return self._blocks()
 
     def finish(self) -> bytes:
         """Return the bytes of the last, incomplete block, which every client discards."""
         return bytes(self._buffer)
+
+    def _blocks(self) -> Iterator[SseBlock]:
+        while (raw := self._cut()) is not None:
+            block = _parse(raw, at_start=self._at_start)
+            self._at_start = False
+            yield block
+        if len(self._buffer) > self._limit:
+            raise self._too_large()
 
     def _cut(self) -> bytes | None:
         """Take the next whole block out of the buffer."""
@@ -106,19 +116,31 @@ def _parse(raw: bytes, *, at_start: bool) -> SseBlock:
         text = raw.decode()
     except UnicodeDecodeError:
         raise WireError("not_utf8", "an event is not UTF-8") from None
-    if at_start:
-        text = text.removeprefix("\ufeff")
-    event, data, number = "", [], None
+    marked = at_start and raw.startswith(_BOM)
+    if marked:
+        text = text[1:]
+    event, data, number, notes = "", [], None, []
     for line in _lines(text):
         name, _, value = line.partition(":")
         value = value.removeprefix(" ")
         if name == "data":
             data.append(value)
+        elif not line:
+            continue
         elif name == "event":
+            notes += [event] if event else []
             event = value
         elif name == "id" and "\0" not in value:
+            notes += [number] if number else []
             number = value
-    return SseBlock(raw, event or "message", "\n".join(data) if data else None, number)
+        elif name != "retry" or not _is_number(value):
+            notes.append(value if not name else line)
+    joined = "\n".join(data) if data else None
+    return SseBlock(raw, event or "message", joined, number, tuple(notes), marked)
+
+
+def _is_number(value: str) -> bool:
+    return value.isascii() and value.isdigit()
 
 
 def _lines(text: str) -> list[str]:
@@ -137,19 +159,51 @@ def _refuse_hidden_fields(line: str) -> None:
 
 
 def replace_data(block: SseBlock, data: str, *, keep_id: bool) -> bytes:
-    """Return *block* with *data*; its event, retry and (on demand) id lines stay."""
-    kept = {"event", "retry", "id"} if keep_id else {"event", "retry"}
+    """Return *block* with *data*; its event, retry and (on demand) id lines stay.
+
+    Its notes go: nobody asked for them.
+    """
+    kept = frozenset({"event", "retry", "id"} if keep_id else {"event", "retry"})
     end = _ending(block.raw)
-    lines = [
-        line
-        for line in block.raw.removeprefix(_BOM).decode().replace("\r", "\n").split("\n")
-        if line.partition(":")[0] in kept
-    ]
-    # Comments and unknown fields go: nobody has looked at them.
+    lines = _field_lines(block, kept)
     lines += [
         f"data: {line}" for line in data.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     ]
     return (end.join(lines) + end + end).encode()
+
+
+def drop_notes(block: SseBlock) -> bytes:
+    """Return *block* without its notes; one of notes alone becomes an empty comment.
+
+    The empty comment keeps the connection alive, which is what comments are sent for.
+    """
+    end = _ending(block.raw)
+    return (end.join(_field_lines(block, _FIELDS) or [":"]) + end + end).encode()
+
+
+def _field_lines(block: SseBlock, names: frozenset[str]) -> list[str]:
+    """Return the lines of *block* that set a field of *names*, each as it was written."""
+    # Elsewhere in a stream a mark is part of a field's name, and makes it an unknown one.
+    text = block.raw.decode()[block.marked :]
+    lines: list[str] = []
+    single: dict[str, int] = {}  # where the one line of a field stands that later ones override
+    for line in text.replace("\r\n", "\n").replace("\r", "\n").split("\n"):
+        name, _, value = line.partition(":")
+        if name not in names or not _counts(name, value.removeprefix(" ")):
+            continue
+        if name != "data" and name in single:
+            lines[single[name]] = line
+            continue
+        single[name] = len(lines)
+        lines.append(line)
+    return lines
+
+
+def _counts(name: str, value: str) -> bool:
+    """Say whether a line of field *name* has any effect with *value*."""
+    if name == "retry":
+        return _is_number(value)
+    return name != "id" or "\0" not in value
 
 
 def drop_block(block: SseBlock) -> bytes:

@@ -53,12 +53,21 @@ def encode_json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
+_LONGEST_KEY = 256
+
+
 def refuse_ambiguous_keys(keys: Iterable[str]) -> None:
-    """Raise ``ambiguous_key`` when one of *keys* is a near-double of a sensitive key."""
+    """Raise ``ambiguous_key`` when one of *keys* is a near-double of a sensitive key.
+
+    A key with a NUL, or a long one beyond ASCII, is no key of any protocol and refused unread.
+    """
     for key in keys:
-        if key not in SENSITIVE_KEYS and fold_key(key) in SENSITIVE_KEYS:
-            # Go's encoding/json matches keys without case (CVE-2026-27896) and others
-            # stop at NUL: we would judge "name" and the server would run "Name".
+        if key in SENSITIVE_KEYS:
+            continue
+        odd = "\0" in key or (len(key) > _LONGEST_KEY and not key.isascii())
+        # Go's encoding/json matches keys without case (CVE-2026-27896), and others drop a NUL
+        # or end there: we would judge "name" and the server would run "Name".
+        if odd or fold_key(key) in SENSITIVE_KEYS:
             raise WireError("ambiguous_key", "a key differs from a protocol key only in spelling")
 
 

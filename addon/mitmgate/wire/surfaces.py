@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import base64
+import codecs
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
+
+from mitmgate.errors import WireError
+from mitmgate.wire.body import decode_text
+from mitmgate.wire.http import Headers
 
 
 class Surface(StrEnum):
@@ -31,6 +37,7 @@ class Text:
     pointer: str
     text: str
     key: bool = False
+    derived: bool = False
 
 
 DEFINING_METHODS = frozenset(
@@ -42,6 +49,8 @@ DEFINING_METHODS = frozenset(
         "resources/list",
         "resources/templates/list",
         "skills/list",
+        "skills/get",
+        "events/list",
     }
 )
 """Requests whose results tell the model what there is, before anything is called."""
@@ -51,34 +60,148 @@ _OPAQUE = "requestState"
 # would deny, and redacting would break, every call that asks back (2026-07-28).
 
 
+MAX_DERIVED = 1024 * 1024
+"""So many bytes of a base64 string are read; what stands behind them is not."""
+
+MAX_POINTERS = 8 * 1024 * 1024
+"""The most characters that one walk spends on pointers of more than ``_SHORT`` of them."""
+
+FAR = "/~far"
+"""Stands for pointers beyond that bound. It points at nothing, so that no edit is made there."""
+
+_SHORT = 256
+
+
 def walk_json(surface: Surface, value: Any, prefix: str = "") -> Iterator[Text]:
     """Yield every string of *value* in document order, keys before their values.
 
     A string at the very top has *prefix* as its pointer; with an empty prefix an edit of it
     would count in the raw text, so scan such a text as plain text instead.
     """
-    todo: list[tuple[str, Any]] = [(prefix, value)]
-    while todo:
-        pointer, item = todo.pop()
-        if isinstance(item, Text):
-            yield item
-        elif isinstance(item, str):
-            yield Text(surface, pointer, item)
-        elif isinstance(item, Mapping):
-            _push_members(todo, surface, pointer, item)
-        elif isinstance(item, (list, tuple)):
-            todo.extend(
-                (f"{pointer}/{index}", item[index]) for index in range(len(item) - 1, -1, -1)
-            )
+    return _Walk(surface, derive=False).texts(value, prefix)
 
 
-def _push_members(
-    todo: list[tuple[str, Any]], surface: Surface, pointer: str, item: Mapping[str, Any]
-) -> None:
-    for key, value in reversed(list(item.items())):
-        place = f"{pointer}/{escape_token(key)}"
-        todo.append((place, value))
-        todo.append((place, Text(surface, place, key, key=True)))
+@dataclass(frozen=True, slots=True)
+class _Packed:
+    """A string that may be base64, and the media type its sender gave it."""
+
+    text: str
+    media_type: str | None
+
+
+class _Walk:
+    """One pass over a value, in memory that grows with its text and not with its square."""
+
+    def __init__(self, surface: Surface, *, derive: bool) -> None:
+        self._surface = surface
+        self._derive = derive
+        self._far = FAR
+        self._left = MAX_POINTERS
+        self._todo: list[tuple[str, Any]] = []
+
+    def texts(self, value: Any, prefix: str) -> Iterator[Text]:
+        self._far = prefix + FAR
+        todo = self._todo
+        todo.append((prefix, value))
+        while todo:
+            pointer, item = todo.pop()
+            if isinstance(item, Text):
+                yield item
+            elif isinstance(item, str):
+                yield Text(self._surface, pointer, item)
+            elif isinstance(item, Mapping):
+                self._push_members(pointer, item)
+            elif isinstance(item, (list, tuple)):
+                self._push_items(pointer, item)
+            elif isinstance(item, _Packed):
+                text = _read_packed(item)
+                if text is not None:
+                    yield Text(self._surface, pointer, text, derived=True)
+
+    def _push_items(self, pointer: str, items: list[Any] | tuple[Any, ...]) -> None:
+        if self._is_far(pointer, len(items)):
+            self._todo.extend((self._far, item) for item in reversed(items))
+            return
+        self._todo.extend(
+            (f"{pointer}/{index}", items[index]) for index in range(len(items) - 1, -1, -1)
+        )
+
+    def _push_members(self, pointer: str, members: Mapping[str, Any]) -> None:
+        todo, far = self._todo, self._is_far(pointer, len(members))
+        for key, value in reversed(list(members.items())):
+            place = self._far if far else f"{pointer}/{escape_token(key)}"
+            if self._derive and isinstance(value, str) and _may_be_packed(key, members):
+                media_type = members.get("mimeType")
+                known = media_type if isinstance(media_type, str) else None
+                todo.append((place, _Packed(value, known)))
+            todo.append((place, value))
+            todo.append((place, Text(self._surface, place, key, key=True)))
+
+    def _is_far(self, pointer: str, children: int) -> bool:
+        # One key of a megabyte above 10,000 strings would be 10 GB of pointers.
+        if len(pointer) > _SHORT:
+            self._left -= len(pointer) * children
+        return len(pointer) > _SHORT and self._left < 0
+
+
+def _may_be_packed(key: str, members: Mapping[str, Any]) -> bool:
+    if key == "blob":
+        return True
+    if key != "data":
+        return False
+    return isinstance(members.get("type"), str) or isinstance(members.get("mimeType"), str)
+
+
+_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_"
+_NO_BASE64 = bytes(set(range(256)) - {*_BASE64, *b"="})
+_TO_PLAIN = bytes.maketrans(b"-_", b"+/")
+_TEXTUAL = ("json", "xml", "html", "yaml", "javascript", "ecmascript", "svg")
+
+
+def _read_packed(packed: _Packed) -> str | None:
+    """Return the text in a base64 string, None where there is none that a model would see."""
+    media = (packed.media_type or "").strip().lower()
+    textual = not media or media.startswith("text/") or any(part in media for part in _TEXTUAL)
+    # Pictures are large, and their first bytes tell already.
+    if not textual and _utf8(_unpacked(packed.text[:256])[:-3]) is None:
+        return None
+    data = _unpacked(packed.text)[:MAX_DERIVED]
+    text = _utf8(data, final=len(data) < MAX_DERIVED)
+    if text is None and textual:
+        text = _any_charset(data, packed.media_type)
+    # ASCII in UTF-16 that nobody declared is valid UTF-8, half of it NULs.
+    return (text or "").replace("\0", "") or None
+
+
+def _unpacked(text: str) -> bytes:
+    """Return the bytes that the most lenient decoder in the field reads out of *text*.
+
+    Python's and Node's skip what is no base64, Node's takes the URL alphabet, and padding may
+    be missing: a stricter reading of ours would be a way past the scanner.
+    """
+    packed = text.encode("ascii", "ignore").translate(_TO_PLAIN, _NO_BASE64)
+    pieces = []
+    for piece in packed[: MAX_DERIVED // 3 * 4 + 8].split(b"="):
+        whole = piece[:-1] if len(piece) % 4 == 1 else piece
+        pieces.append(base64.b64decode(whole + b"=" * (-len(whole) % 4)))
+    return b"".join(pieces)
+
+
+def _utf8(data: bytes, *, final: bool = False) -> str | None:
+    """Return *data* as text, None if it is no UTF-8; half a character may end it if not *final*."""
+    try:
+        return codecs.getincrementaldecoder("utf-8")().decode(data, final)
+    except UnicodeDecodeError:
+        return None
+
+
+def _any_charset(data: bytes, media_type: str | None) -> str:
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        return data.decode("utf-16", "replace")
+    try:
+        return decode_text(data, media_type)
+    except WireError:
+        return data.decode("utf-8", "replace")
 
 
 def walk_params(
@@ -95,7 +218,7 @@ def walk_params(
     """
     del method
     if params is not None:
-        yield from walk_json(surface, _without_opaque(params), f"{prefix}/params")
+        yield from _Walk(surface, derive=True).texts(_without_opaque(params), f"{prefix}/params")
 
 
 def walk_result(
@@ -109,14 +232,89 @@ def walk_result(
         surface = Surface.DEFINITIONS if method in DEFINING_METHODS else Surface.RESULTS
     if isinstance(result, Mapping):
         result = _without_opaque(result)
-    yield from walk_json(surface, result, f"{prefix}/result")
+    yield from _Walk(surface, derive=True).texts(result, f"{prefix}/result")
 
 
 def walk_error(
     error: Mapping[str, Any], *, surface: Surface = Surface.RESULTS, prefix: str = ""
 ) -> Iterator[Text]:
     """Yield the strings of a JSON-RPC *error* object, from ``/error`` on."""
-    yield from walk_json(surface, error, f"{prefix}/error")
+    yield from _Walk(surface, derive=True).texts(error, f"{prefix}/error")
+
+
+_TALKING_HEADERS = frozenset(
+    {
+        "www-authenticate", "proxy-authenticate", "authentication-info", "location",
+        "content-location", "refresh", "link", "warning", "content-disposition", "server",
+    }
+)  # fmt: skip
+_SILENT_HEADERS = frozenset({"mcp-session-id", "mcp-protocol-version"})
+
+
+def walk_head(headers: Headers, surface: Surface) -> Iterator[Text]:
+    """Yield the values of an answer's *headers* that can carry free text, at ``#header/NAME``.
+
+    That is no JSON pointer: such a text can be judged, and never edited. Session ids and
+    cookies are left out: clients return them and show them to nobody.
+    """
+    for name, value in headers:
+        free = name.startswith(("x-", "mcp-")) and name not in _SILENT_HEADERS
+        if value and (free or name in _TALKING_HEADERS):
+            yield Text(surface, f"#header/{name}", _header_text(value))
+
+
+def _header_text(value: str) -> str:
+    # Headers are read as latin-1; what is meant beyond ASCII is nearly always UTF-8.
+    if value.isascii():
+        return value
+    try:
+        return value.encode("latin-1").decode()
+    except (UnicodeEncodeError, UnicodeDecodeError):
+        return value
+
+
+_DEFINITION_MEDIA = frozenset({"application/mcp-server-card+json", "application/ai-catalog+json"})
+
+
+def definition_media(media_type: str) -> bool:
+    """Say whether *media_type* is that of a document that describes servers to a client."""
+    return media_type.partition(";")[0].strip().lower() in _DEFINITION_MEDIA
+
+
+def input_requests(value: Any) -> Iterator[tuple[str, str, Mapping[str, Any] | None]]:
+    """Yield pointer below *value*, method and params of each ask that a server put into it.
+
+    *value* is a result, the params of ``notifications/tasks``, an error or its ``data``. Asks
+    are the ``inputRequests`` of 2026-07-28 and the ``elicitations`` of error -32042, also in
+    the result or error of a task.
+    """
+    todo: list[tuple[str, Any]] = [("", value)]
+    while todo:
+        pointer, item = todo.pop()
+        if not isinstance(item, Mapping):
+            continue
+        yield from _asks(pointer, item)
+        inner = ["task", "result", "error"]
+        if "code" in item:
+            inner.append("data")  # any JSON, unless it is the data of an error
+        todo.extend((f"{pointer}/{name}", item[name]) for name in inner if name in item)
+
+
+def _asks(
+    pointer: str, item: Mapping[str, Any]
+) -> Iterator[tuple[str, str, Mapping[str, Any] | None]]:
+    asked = item.get("inputRequests")
+    if isinstance(asked, Mapping):
+        for key, ask in asked.items():
+            if isinstance(ask, Mapping) and isinstance(method := ask.get("method"), str):
+                params = ask.get("params")
+                place = f"{pointer}/inputRequests/{escape_token(key)}"
+                yield place, method, params if isinstance(params, Mapping) else None
+    elicited = item.get("elicitations")
+    if isinstance(elicited, list):
+        for index, ask in enumerate(elicited):
+            if isinstance(ask, Mapping):
+                yield f"{pointer}/elicitations/{index}", "elicitation/create", ask
 
 
 def _without_opaque(members: Mapping[str, Any]) -> Mapping[str, Any]:

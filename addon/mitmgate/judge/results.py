@@ -1,0 +1,142 @@
+"""Conclude on the results of requests: what they teach, hide, ask of the client, and hold."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+from mitmgate.judge.context import Context
+from mitmgate.judge.effects import ALLOWED, Concluded, Weighed, weigh
+from mitmgate.judge.outcome import Subject
+from mitmgate.policy.decide import Call, decide, hidden_names
+from mitmgate.policy.verdict import Decision, Verdict
+from mitmgate.scan.finding import Finding
+from mitmgate.wire.edit import Change, Cut, Swap
+from mitmgate.wire.jsonrpc import Failure, Result
+from mitmgate.wire.methods import is_housekeeping
+from mitmgate.wire.mirror import param_headers
+from mitmgate.wire.recognise import target_name
+from mitmgate.wire.sessions import Open
+from mitmgate.wire.surfaces import input_requests
+
+_PROOF = frozenset(
+    {"initialize", "server/discover", "tools/list", "prompts/list", "resources/list"}
+)
+_LISTS = {
+    "tools/list": ("tools", "name"),
+    "prompts/list": ("prompts", "name"),
+    "resources/list": ("resources", "uri"),
+    "resources/templates/list": ("resourceTemplates", "uriTemplate"),
+}
+# Clients check these against a digest, so an edit would break what it should save.
+_DIGESTED = frozenset({"skills/get", "resources/directory/read"})
+_MOST_TOOLS = 1000
+
+
+def judge_result(
+    context: Context,
+    opened: Open,
+    message: Result,
+    subject: Subject,
+    findings: tuple[Finding, ...],
+) -> Concluded:
+    """Decide on the result of the request *opened*."""
+    if isinstance(message.result, Mapping):
+        _learn(context, opened, message.result)
+    edits = _hidden(context, opened.method, message.result)
+    gone = tuple(f"{edit.pointer}/" for edit in edits if isinstance(edit, Cut))
+    if gone:
+        findings = tuple(f for f in findings if not f"{f.pointer}/".startswith(gone))
+    weighed = weigh(context.policy, _asks_inside(context, message), findings)
+    if weighed.edits and _is_digested(opened):
+        weighed = Weighed(_not_editable(weighed.decision))
+    return Concluded(subject, replace(weighed, edits=(*edits, *weighed.edits)), findings)
+
+
+def judge_failure(
+    context: Context, message: Failure, subject: Subject, findings: tuple[Finding, ...]
+) -> Concluded:
+    """Decide on an error; one of -32042 asks the client to open URLs (2025-11-25)."""
+    decision = _strictest(context, input_requests(message.error))
+    return Concluded(subject, weigh(context.policy, decision, findings), findings)
+
+
+def _learn(context: Context, opened: Open, result: Mapping[str, Any]) -> None:
+    exchange, memory, method = context.exchange, context.memory, opened.method
+    if exchange.endpoint is None or method not in _PROOF:
+        return
+    memory.endpoints.learn(exchange.endpoint, protocol_version=exchange.subject.protocol_version)
+    if method in ("initialize", "server/discover"):
+        memory.inventory.introduced(exchange.endpoint, result)
+    if method != "tools/list":
+        return
+    memory.inventory.listed(exchange.endpoint, result, first=not opened.later)
+    tools = result.get("tools")
+    for tool in tools[:_MOST_TOOLS] if isinstance(tools, list) else ():
+        name = tool.get("name") if isinstance(tool, Mapping) else None
+        if isinstance(name, str):
+            memory.learn_params(exchange, name, param_headers(tool))
+
+
+def _hidden(context: Context, method: str, result: Any) -> tuple[Change, ...]:
+    """Return the cuts that keep hidden targets out of a list, in the order they stand in."""
+    if method not in _LISTS or not isinstance(result, Mapping):
+        return ()
+    subject = context.exchange.subject
+    hides = hidden_names(context.policy, subject.server, subject.agent, method)
+    if hides is None:
+        return ()
+    member, key = _LISTS[method]
+    items = result.get(member)
+    cuts: list[Change] = [
+        Cut(f"/result/{member}/{number}")
+        for number, item in enumerate(items if isinstance(items, list) else ())
+        if isinstance(item, Mapping) and isinstance(item.get(key), str) and hides(item[key])
+    ]
+    if result.get("cacheScope") == "public":
+        # Filtered for this agent: a shared cache must not give it to others, nor theirs to it.
+        cuts.append(Swap("/result/cacheScope", '"private"'))
+    return tuple(cuts)
+
+
+def _asks_inside(context: Context, message: Result) -> Decision:
+    return _strictest(context, input_requests(message.result))
+
+
+def _strictest(
+    context: Context, asks: Iterator[tuple[str, str, Mapping[str, Any] | None]]
+) -> Decision:
+    """Return the strictest decision on what a server asks of the client inside an answer."""
+    subject, strictest = context.exchange.subject, ALLOWED
+    for _, method, params in asks:
+        call = Call(
+            subject.agent,
+            subject.server,
+            method,
+            target_name(method, params),
+            params,
+            housekeeping=is_housekeeping(method),
+        )
+        decision = decide(context.policy, call)
+        if decision.verdict > strictest.verdict:
+            reason = f"it asks the client for {method[:100]}: {decision.reason}"
+            strictest = replace(decision, reason=reason)
+    return strictest
+
+
+def _is_digested(opened: Open) -> bool:
+    skill = opened.method == "resources/read" and (opened.target or "").startswith("skill://")
+    return skill or opened.method in _DIGESTED
+
+
+def _not_editable(decision: Decision) -> Decision:
+    if decision.verdict is Verdict.DENY:
+        return decision
+    return Decision(
+        Verdict.DENY,
+        "scan.secrets",
+        "finding",
+        "a credential stands in a file that clients check against its digest",
+        "The file holds what looks like a credential, and cannot be given without it.",
+    )
