@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mitmgate.scan.engine import Scanner
-from mitmgate.wire.surfaces import Surface
+from mitmgate.wire.surfaces import PROTOCOL_KEYS, Surface, Text
 
 LINES = (Path(__file__).parent / "data" / "ordinary.jsonl").read_text("utf-8").splitlines()
 ORDINARY = [json.loads(line) for line in LINES]
@@ -23,3 +23,8 @@ def test_the_corpus_is_there() -> None:
 def test_ordinary_traffic_is_silent(scanner: Scanner, row: dict[str, str]) -> None:
     found = scanner.scan_text(Surface(row["surface"]), "", row["text"])
     assert [finding.rule for finding in found] == []
+
+
+def test_nothing_is_found_in_the_names_that_the_walker_leaves_out(scanner: Scanner) -> None:
+    texts = [Text(surface, "", key) for surface in Surface for key in sorted(PROTOCOL_KEYS)]
+    assert scanner.scan(texts) == ()

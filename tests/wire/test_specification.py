@@ -26,6 +26,7 @@ from mitmgate.wire.recognise import Recognition, is_modern, recognise
 from mitmgate.wire.sse import SseDecoder
 from mitmgate.wire.surfaces import (
     DEFINING_METHODS,
+    PROTOCOL_KEYS,
     Surface,
     Text,
     walk_error,
@@ -180,7 +181,8 @@ def strings(value: Any) -> Iterator[str]:
         yield value
     elif isinstance(value, dict):
         for key, item in value.items():
-            yield key
+            if key not in PROTOCOL_KEYS:
+                yield key
             yield from strings(item)
     elif isinstance(value, list):
         for item in value:
@@ -214,9 +216,9 @@ def test_definitions_are_told_from_results() -> None:
     defining = [one for one in EXCHANGES.values() if one.method in DEFINING_METHODS]
     assert {one.method for one in defining} == DEFINING_METHODS
     for one in defining:
-        for result in succeeded(one):
-            walked = walk_result(one.method, result)
-            assert {text.surface for text in walked} == {Surface.DEFINITIONS}
+        walked = [text for given in succeeded(one) for text in walk_result(one.method, given)]
+        assert {text.surface for text in walked} <= {Surface.DEFINITIONS}
+        assert walked or one.method.endswith("/list")
 
 
 # The judge lets all of them through, every detector on, and changes nothing.

@@ -181,9 +181,7 @@ def _judge_server_call(
     """Judge what a server asks of or tells the client (sampling, elicitation, progress ...)."""
     exchange = context.exchange
     target = target_name(message.method, message.params)
-    subject = replace(
-        exchange.subject, method=message.method[:100], tool=(target or "")[:200] or None
-    )
+    subject = exchange.subject.aimed(message.method[:100], (target or "")[:200] or None)
     call = Call(
         agent=subject.agent,
         server=subject.server,

@@ -113,9 +113,7 @@ def brief(request: Request) -> Request:
 
 def shown_subject(subject: Subject, message: Message, findings: tuple[Finding, ...]) -> Subject:
     """Return *subject* with what *message* is and aims at, as far as it may be shown."""
-    return replace(
-        subject, method=_shown_method(message, findings), tool=_shown_target(message, findings)
-    )
+    return subject.aimed(_shown_method(message, findings), _shown_target(message, findings))
 
 
 def _shown_method(message: Message, findings: tuple[Finding, ...]) -> str:

@@ -32,6 +32,11 @@ class Subject:
     tool: str | None = None
     protocol_version: str | None = None
 
+    def aimed(self, method: str, tool: str | None) -> Subject:
+        """Return the same subject with another method and target."""
+        return Subject(self.agent, self.channel, self.host, self.port, self.endpoint, method,
+                       self.server, tool, self.protocol_version)  # fmt: skip
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:

@@ -81,6 +81,27 @@ def walk_json(surface: Surface, value: Any, prefix: str = "") -> Iterator[Text]:
     return _Walk(surface, derive=False).texts(value, prefix)
 
 
+PROTOCOL_KEYS = frozenset(
+    {
+        "_meta", "action", "annotations", "argument", "arguments", "audience", "blob", "cacheScope",
+        "capabilities", "clientInfo", "code", "completion", "content", "contents", "context",
+        "cursor", "data", "default", "description", "elicitation", "enum", "error", "extensions",
+        "format", "hasMore", "icons", "id", "inputRequests", "inputResponses", "inputSchema",
+        "instructions", "isError", "items", "jsonrpc", "lastModified", "level", "listChanged",
+        "logger", "logging", "maxTokens", "message", "messages", "method", "mimeType", "mode",
+        "model", "name", "nextCursor", "outputSchema", "params", "priority", "progress",
+        "progressToken", "prompts", "properties", "protocolVersion", "ref", "requestId",
+        "requestState", "requestedSchema", "required", "requiredCapabilities", "resource",
+        "resourceTemplates", "resources", "result", "resultType", "role", "roots", "sampling",
+        "serverInfo", "size", "src", "status", "statusMessage", "stopReason", "structuredContent",
+        "subscribe", "supportedVersions", "task", "taskId", "tasks", "text", "title", "tools",
+        "total", "ttlMs", "type", "uri", "uriTemplate", "url", "value", "values", "version",
+        "websiteUrl",
+    }
+)  # fmt: skip
+"""Members that the specification names: whoever sends them chose nothing in them."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Packed:
     """A string that may be base64, and the media type its sender gave it."""
@@ -135,7 +156,8 @@ class _Walk:
                 known = media_type if isinstance(media_type, str) else None
                 todo.append((place, _Packed(value, known)))
             todo.append((place, value))
-            todo.append((place, Text(self._surface, place, key, key=True)))
+            if key not in PROTOCOL_KEYS:
+                todo.append((place, Text(self._surface, place, key, key=True)))
 
     def _is_far(self, pointer: str, children: int) -> bool:
         # One key of a megabyte above 10,000 strings would be 10 GB of pointers.
