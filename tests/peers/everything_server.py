@@ -1,6 +1,6 @@
 """A server on the official SDK that offers what the conformance suite asks for, in both eras.
 
-``python -m tests.peers.everything_server [--certfile PEM]`` serves ``/mcp`` on a free port of
+``python everything_server.py [--certfile PEM]`` serves ``/mcp`` on a free port of
 loopback and prints one line of JSON once it listens: ``{"port": 12345}``.
 """
 
@@ -13,6 +13,8 @@ from typing import Any
 
 import mcp_types as types
 import uvicorn
+from everything_server_asks import ask_user, needs
+from everything_server_tools import TOOLS, Call, embedded, png
 from mcp import MCPError
 from mcp.server.context import ServerRequestContext
 from mcp.server.lowlevel import Server
@@ -21,8 +23,6 @@ from mcp.server.streamable_http import EventCallback, EventMessage, EventStore
 from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler
 from mcp.server.transport_security import TransportSecuritySettings
 from starlette.applications import Starlette
-from tests.peers.everything_server_asks import ask_user, needs
-from tests.peers.everything_server_tools import TOOLS, Call, embedded, png
 
 NAME = "everything"
 LOOPBACK = ("127.0.0.1:*", "localhost:*", "[::1]:*")

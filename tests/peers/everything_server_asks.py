@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 import mcp_types as types
+from everything_server_tools import Call, Result, said, tool
 from mcp import MCPError
-from tests.peers.everything_server_tools import Call, Result, said, tool
 
 
 def form(**properties: Any) -> dict[str, Any]:

@@ -26,6 +26,8 @@ _CLIENT = {
     f"{_META}clientInfo": {"name": "ExampleClient", "version": "1.0.0"},
     f"{_META}clientCapabilities": {},
 }
+_ODD = r'[12345678901234567890, 1.0, -0, 1e2, 0.10, "\u00e9\ud83d\ude00", "é/\u002f"]'
+_STATUS = {-32601: 404, -32602: 400, -32020: 400, -32021: 400, -32022: 400, -32600: 400}
 
 type Sender = Literal["client", "server"]
 type Json = dict[str, Any]
@@ -61,6 +63,11 @@ class Exchange:
         name = () if key is None else (("mcp-name", _header(params[key])),)
         return *kind, ("mcp-protocol-version", MODERN), ("mcp-method", self.method), *name
 
+    def status(self, answer: Json) -> int:
+        """Return the HTTP status under which its revision sends *answer*."""
+        code = answer.get("error", {}).get("code")
+        return _STATUS.get(code, 200) if self.revision == MODERN else 200
+
 
 def _header(value: str) -> str:
     if value.isascii() and value.isprintable():
@@ -75,6 +82,26 @@ def spellings(value: Any) -> Iterator[str]:
     yield json.dumps(value, indent=2, ensure_ascii=False).replace("\n", "\r\n")
     if isinstance(value, dict):
         yield json.dumps(dict(reversed(value.items())))
+
+
+def odd_spelling(message: Json) -> str:
+    """Return *message* as no encoder of ours writes it: whoever reads and writes it anew is seen.
+
+    Members backwards, odd blanks, escapes that nobody needs, numbers that no double holds.
+    """
+    odd = json.loads(json.dumps(message))
+    place = odd.get("params", odd.get("result", odd.get("error", {}).get("data")))
+    if isinstance(place, dict):
+        place.setdefault("_meta", {})["example.org/odd"] = "ODD"
+    text = json.dumps(_backwards(odd), indent="\t", separators=(" ,", " :  "))
+    text = text.replace("/", "\\/").replace("\n", "\r\n ")
+    return text.replace('"ODD"', _ODD)
+
+
+def _backwards(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _backwards(item) for key, item in reversed(value.items())}
+    return [_backwards(item) for item in value] if isinstance(value, list) else value
 
 
 @functools.cache

@@ -266,13 +266,8 @@ def opened() -> Input:
     return request("GET", headers=headers, exchange="stream")
 
 
-STATUS = {-32601: 404, -32602: 400, -32020: 400, -32021: 400, -32022: 400, -32600: 400}
-
-
 def answered(one: Exchange, answer: Json) -> Input:
-    code = answer.get("error", {}).get("code")
-    status = STATUS.get(code, 200) if one.revision == MODERN else 200
-    head = AnswerHead(status, (("content-type", "application/json"),))
+    head = AnswerHead(one.status(answer), (("content-type", "application/json"),))
     return AnswerInput("x", head, json.dumps(answer).encode())
 
 

@@ -83,9 +83,12 @@ def judge_server(context: Context, prepared: PreparedMessage) -> Concluded:
 def _join(context: Context, given: AnswerInput | EventInput) -> None:
     """Take in what the head of an answer says of its conversation."""
     exchange, sessions = context.exchange, context.memory.sessions
-    endpoint, named = exchange.endpoint, given.head.get("mcp-session-id")
+    endpoint = exchange.endpoint
     if endpoint is None or exchange.joined is not None:
         return
+    if isinstance(given, EventInput) and given.number > 0:
+        return  # it has the head of the first
+    named = given.head.get("mcp-session-id")
     if exchange.ends_session and given.head.status < 300:
         sessions.forget(endpoint, exchange.ends_session)
     elif named and exchange.named and exchange.session is not None:

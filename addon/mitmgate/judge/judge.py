@@ -272,7 +272,9 @@ class Judge:
         return self._outcome(kind, exchange, Concluded(subject, Weighed(decision)))
 
     def _outcome(self, kind: Kind, exchange: Exchange, concluded: Concluded) -> Outcome:
-        parts = tuple(self._outcome(kind, exchange, part) for part in concluded.parts)
+        parts: tuple[Outcome, ...] = ()
+        if concluded.parts:
+            parts = tuple(self._outcome(kind, exchange, part) for part in concluded.parts)
         weighed = concluded.weighed
         decision = weighed.decision
         touched = decision.verdict is not Verdict.ALLOW or bool(weighed.edits)

@@ -5,7 +5,7 @@ Nothing here looks at policy or memory; what it finds is laid out for ``conclude
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import assert_never
 
@@ -28,6 +28,7 @@ from mitmgate.wire.jsonrpc import (
     looks_like_jsonrpc,
     parse_message,
 )
+from mitmgate.wire.methods import KNOWN_METHODS
 from mitmgate.wire.mirror import decode_value
 from mitmgate.wire.recognise import Recognition, recognise
 from mitmgate.wire.strictjson import parse_json
@@ -148,10 +149,9 @@ def prepare_event(event: EventInput, lookup: Lookup | None, scanner: Scanner) ->
     body = _read_text(event.data) if event.event == "message" else Body(event.data)
     surface = Surface.EGRESS_RESPONSE if lookup is None else Surface.RESULTS
     # "#comment" is no JSON pointer: a comment can be judged, and goes with the event it is in.
-    notes = [Text(surface, "#comment", note) for note in event.notes]
-    return PreparedAnswer(
-        event, body, scanner.scan([*notes, *_answer_texts(body, lookup, surface)])
-    )
+    texts = _answer_texts(body, lookup, surface)
+    texts += [Text(surface, "#comment", note) for note in event.notes]
+    return PreparedAnswer(event, body, scanner.scan(texts))
 
 
 def prepare_message(message: MessageInput, lookup: Lookup, scanner: Scanner) -> PreparedMessage:
@@ -164,7 +164,7 @@ def prepare_message(message: MessageInput, lookup: Lookup, scanner: Scanner) -> 
         texts = _request_texts(body, Surface.ARGUMENTS)
     else:
         texts = _answer_texts(body, lookup, Surface.RESULTS)
-    return PreparedMessage(message, body, scanner.scan(list(texts)))
+    return PreparedMessage(message, body, scanner.scan(texts))
 
 
 def _read(raw: bytes, content_type: str | None) -> Body:
@@ -229,50 +229,52 @@ def _unread(surface: Surface, body: Body) -> Iterator[Text]:
         yield Text(surface, "#body", body.unread.replace("\0", ""))
 
 
-def _request_texts(body: Body, plain: Surface) -> Iterable[Text]:
+def _request_texts(body: Body, plain: Surface) -> list[Text]:
     if body.message is None:
         return _plain_texts(body, plain)
     return _message_texts(body.message, None, Surface.ARGUMENTS)
 
 
-def _answer_texts(body: Body, lookup: Lookup | None, surface: Surface) -> Iterable[Text]:
+def _answer_texts(body: Body, lookup: Lookup | None, surface: Surface) -> list[Text]:
     if lookup is None or body.message is None:
         return _plain_texts(body, surface)
     return _message_texts(body.message, lookup, Surface.RESULTS)
 
 
-def _plain_texts(body: Body, surface: Surface) -> Iterable[Text]:
+def _plain_texts(body: Body, surface: Surface) -> list[Text]:
     if body.text is None:
-        return ()
+        return []
     if body.text.lstrip().startswith(("{", "[")):
         try:
             return walk_json(surface, parse_json(body.text))
         except WireError:
             pass
-    return (Text(surface, "", body.text),)
+    return [Text(surface, "", body.text)]
 
 
 def _message_texts(
     message: Message | Batch, lookup: Lookup | None, surface: Surface, number: int | None = None
-) -> Iterator[Text]:
-    """Yield the texts of *message*, the one with that *number* where it is part of a batch."""
+) -> list[Text]:
+    """Return the texts of *message*, the one with that *number* where it is part of a batch."""
     prefix = "" if number is None else f"/{number}"
     match message:
         case Request() | Notification():
             # "#method" and "#id": editing them would make another call of it.
             mark = "#" if number is None else f"#{number}/"
-            yield Text(surface, f"{mark}method", message.method)
+            found = walk_params(message.method, message.params, surface=surface, prefix=prefix)
+            if message.method not in KNOWN_METHODS:
+                found.append(Text(surface, f"{mark}method", message.method))
             if isinstance(message, Request) and isinstance(message.id, str):
-                yield Text(surface, f"{mark}id", message.id)
-            yield from walk_params(message.method, message.params, surface=surface, prefix=prefix)
+                found.append(Text(surface, f"{mark}id", message.id))
+            return found
         case Result():
             # Without a lookup it is the client that answers, and never what defines tools.
             method, place = ("", surface) if lookup is None else (lookup(message.id), None)
-            yield from walk_result(method, message.result, surface=place, prefix=prefix)
+            return walk_result(method, message.result, surface=place, prefix=prefix)
         case Failure():
-            yield from walk_error(message.error, surface=surface, prefix=prefix)
+            return walk_error(message.error, surface=surface, prefix=prefix)
         case Batch():
-            for index, item in enumerate(message.messages):
-                yield from _message_texts(item, lookup, surface, index)
+            items = enumerate(message.messages)
+            return [t for index, m in items for t in _message_texts(m, lookup, surface, index)]
         case _:
             assert_never(message)

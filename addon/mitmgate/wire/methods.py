@@ -74,6 +74,8 @@ SHARED_METHODS = frozenset(
 
 MCP_ONLY_METHODS = (MCP_METHODS - SHARED_METHODS) | MCP_NOTIFICATIONS
 
+KNOWN_METHODS = MCP_METHODS | MCP_NOTIFICATIONS
+
 
 def is_housekeeping(method: str) -> bool:
     """Say whether *method* only keeps a session going and runs nothing."""

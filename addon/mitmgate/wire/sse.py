@@ -10,6 +10,7 @@ from mitmgate.errors import WireError
 MAX_EVENT = 8 * 1024 * 1024
 _CR, _LF = 13, 10
 _BOM = b"\xef\xbb\xbf"
+_PLAIN = "event: message\ndata: "
 _FIELDS = frozenset({"data", "event", "id", "retry"})
 # What Python's str.splitlines takes for line ends and the standard does not. JSON may hold
 # the last three in strings, the others never.
@@ -72,6 +73,10 @@ class SseDecoder:
     def _cut(self) -> bytes | None:
         """Take the next whole block out of the buffer."""
         buffer = self._buffer
+        if not (self._search or self._at_start or b"\r" in buffer):
+            blank_line = buffer.find(b"\n\n")
+            if blank_line > 0 and buffer[0] != _LF:
+                return self._take(blank_line + 2)
         while (end := self._line_end()) is not None:
             line_start, after = self._line, end + 1
             blank = end == line_start or (
@@ -116,7 +121,14 @@ def _parse(raw: bytes, *, at_start: bool) -> SseBlock:
         text = raw.decode()
     except UnicodeDecodeError:
         raise WireError("not_utf8", "an event is not UTF-8") from None
-    marked = at_start and raw.startswith(_BOM)
+    if text.startswith(_PLAIN) and text.endswith("\n\n"):
+        only = text[len(_PLAIN) : -2]
+        if len(only.splitlines()) == 1 and not only.startswith(" "):
+            return SseBlock(raw, data=only)
+    return _parse_lines(raw, text, marked=at_start and raw.startswith(_BOM))
+
+
+def _parse_lines(raw: bytes, text: str, *, marked: bool) -> SseBlock:
     if marked:
         text = text[1:]
     event, data, number, notes = "", [], None, []

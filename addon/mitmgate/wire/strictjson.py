@@ -62,8 +62,8 @@ def refuse_ambiguous_keys(keys: Iterable[str]) -> None:
     A key with a NUL, or a long one beyond ASCII, is no key of any protocol and refused unread.
     """
     for key in keys:
-        if key in SENSITIVE_KEYS:
-            continue
+        if key in SENSITIVE_KEYS or (key.isascii() and key.isidentifier() and key.islower()):
+            continue  # as it folds
         odd = "\0" in key or (len(key) > _LONGEST_KEY and not key.isascii())
         # Go's encoding/json matches keys without case (CVE-2026-27896), and others drop a NUL
         # or end there: we would judge "name" and the server would run "Name".

@@ -72,8 +72,8 @@ FAR = "/~far"
 _SHORT = 256
 
 
-def walk_json(surface: Surface, value: Any, prefix: str = "") -> Iterator[Text]:
-    """Yield every string of *value* in document order, keys before their values.
+def walk_json(surface: Surface, value: Any, prefix: str = "") -> list[Text]:
+    """Return every string of *value* in document order, keys before their values.
 
     A string at the very top has *prefix* as its pointer; with an empty prefix an edit of it
     would count in the raw text, so scan such a text as plain text instead.
@@ -120,16 +120,17 @@ class _Walk:
         self._left = MAX_POINTERS
         self._todo: list[tuple[str, Any]] = []
 
-    def texts(self, value: Any, prefix: str) -> Iterator[Text]:
+    def texts(self, value: Any, prefix: str) -> list[Text]:
         self._far = prefix + FAR
-        todo = self._todo
+        todo, surface = self._todo, self._surface
+        found: list[Text] = []
         todo.append((prefix, value))
         while todo:
             pointer, item = todo.pop()
-            if isinstance(item, Text):
-                yield item
-            elif isinstance(item, str):
-                yield Text(self._surface, pointer, item)
+            if isinstance(item, str):
+                found.append(Text(surface, pointer, item))
+            elif isinstance(item, Text):
+                found.append(item)
             elif isinstance(item, Mapping):
                 self._push_members(pointer, item)
             elif isinstance(item, (list, tuple)):
@@ -137,7 +138,8 @@ class _Walk:
             elif isinstance(item, _Packed):
                 text = _read_packed(item)
                 if text is not None:
-                    yield Text(self._surface, pointer, text, derived=True)
+                    found.append(Text(surface, pointer, text, derived=True))
+        return found
 
     def _push_items(self, pointer: str, items: list[Any] | tuple[Any, ...]) -> None:
         if self._is_far(pointer, len(items)):
@@ -150,6 +152,8 @@ class _Walk:
     def _push_members(self, pointer: str, members: Mapping[str, Any]) -> None:
         todo, far = self._todo, self._is_far(pointer, len(members))
         for key, value in reversed(list(members.items())):
+            if value.__class__ in _NO_TEXT and key in PROTOCOL_KEYS:
+                continue
             place = self._far if far else f"{pointer}/{escape_token(key)}"
             if self._derive and isinstance(value, str) and _may_be_packed(key, members):
                 media_type = members.get("mimeType")
@@ -164,6 +168,9 @@ class _Walk:
         if len(pointer) > _SHORT:
             self._left -= len(pointer) * children
         return len(pointer) > _SHORT and self._left < 0
+
+
+_NO_TEXT = frozenset({int, float, bool, type(None)})
 
 
 def _may_be_packed(key: str, members: Mapping[str, Any]) -> bool:
@@ -232,21 +239,22 @@ def walk_params(
     *,
     surface: Surface = Surface.ARGUMENTS,
     prefix: str = "",
-) -> Iterator[Text]:
-    """Yield the strings of a request's or notification's *params*, from ``/params`` on.
+) -> list[Text]:
+    """Return the strings of a request's or notification's *params*, from ``/params`` on.
 
     Give ``Surface.RESULTS`` for what a server sends of its own accord, and the message's
     index (``/0``) as *prefix* inside a batch.
     """
     del method
-    if params is not None:
-        yield from _Walk(surface, derive=True).texts(_without_opaque(params), f"{prefix}/params")
+    if params is None:
+        return []
+    return _Walk(surface, derive=True).texts(_without_opaque(params), f"{prefix}/params")
 
 
 def walk_result(
     method: str, result: Any, *, surface: Surface | None = None, prefix: str = ""
-) -> Iterator[Text]:
-    """Yield the strings of the *result* of a *method* request, from ``/result`` on.
+) -> list[Text]:
+    """Return the strings of the *result* of a *method* request, from ``/result`` on.
 
     Give ``Surface.ARGUMENTS`` for what a client answers to a server.
     """
@@ -254,14 +262,14 @@ def walk_result(
         surface = Surface.DEFINITIONS if method in DEFINING_METHODS else Surface.RESULTS
     if isinstance(result, Mapping):
         result = _without_opaque(result)
-    yield from _Walk(surface, derive=True).texts(result, f"{prefix}/result")
+    return _Walk(surface, derive=True).texts(result, f"{prefix}/result")
 
 
 def walk_error(
     error: Mapping[str, Any], *, surface: Surface = Surface.RESULTS, prefix: str = ""
-) -> Iterator[Text]:
-    """Yield the strings of a JSON-RPC *error* object, from ``/error`` on."""
-    yield from _Walk(surface, derive=True).texts(error, f"{prefix}/error")
+) -> list[Text]:
+    """Return the strings of a JSON-RPC *error* object, from ``/error`` on."""
+    return _Walk(surface, derive=True).texts(error, f"{prefix}/error")
 
 
 _TALKING_HEADERS = frozenset(
