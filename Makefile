@@ -30,7 +30,7 @@ sync = $(UV) pip sync --quiet --require-hashes --python $(1)/bin/python $(2) \
 	|| { echo "trying again with the system's own roots (a company's proxy, say)"; \
 		UV_SYSTEM_CERTS=true $(UV) pip sync --quiet --require-hashes --python $(1)/bin/python $(2); }
 
-.PHONY: help run demo check lint test soak bench lock docs clean
+.PHONY: help run demo check lint test soak bench fuzz lock docs clean
 
 help: ## say what there is
 	@grep -hE '^[a-z]+:.*## ' Makefile | sed -E 's/:[^#]*## /\t/' | expand -t 10
@@ -62,8 +62,12 @@ docs: .venv/.ready ## write docs/cli.md and docs/console.svg from the program it
 	$(BIN)/python -m mitmgate_tui.screenshot > docs/console.svg.new
 	mv docs/console.svg.new docs/console.svg
 
-bench: .venv/.ready ## latency of a call: direct, stock mitmproxy, mitmgate, side by side
+bench: .venv/.ready ## latency of a call and of an event: direct, stock mitmproxy, mitmgate, side by side
 	$(BIN)/python bench/calls.py
+	$(BIN)/python bench/streams.py
+
+fuzz: .venv/.ready ## mutated messages against the wire and the judge, a minute for each oracle
+	$(BIN)/pytest -q -n 2 -rP tests/fuzz/fuzz_wire.py
 
 lock: $(UV) .peers/.node ## choose the newest versions again and write the hashed lists
 	$(LOCK) --upgrade requirements/tools.in --output-file requirements/tools.txt

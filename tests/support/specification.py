@@ -61,7 +61,10 @@ class Exchange:
         named = {"tools/call": "name", "prompts/get": "name", "resources/read": "uri"}
         key = "taskId" if self.method.startswith("tasks/") else named.get(self.method)
         name = () if key is None else (("mcp-name", _header(params[key])),)
-        return *kind, ("mcp-protocol-version", MODERN), ("mcp-method", self.method), *name
+        place = params.get("arguments", {}).get("location")  # "x-mcp-header" of get_weather
+        named_too = () if place is None else (("mcp-param-location", _header(place)),)
+        mirrored = ("mcp-method", self.method), *name, *named_too
+        return *kind, ("mcp-protocol-version", MODERN), *mirrored
 
     def status(self, answer: Json) -> int:
         """Return the HTTP status under which its revision sends *answer*."""
