@@ -84,7 +84,7 @@ def test_a_body_without_length_stays_a_body(run_proxy: Callable[..., Any], web: 
 def test_the_control_shows_that_the_hidden_request_would_run(
     run_proxy: Callable[..., Any], web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mitmgate.mitm.gate, "_clean_request", lambda *_, **__: None)
+    monkeypatch.setattr(mitmgate.mitm.gate, "clean_request", lambda *_, **__: None)
     running = run_proxy().running
     with tunnel(running.listen, str(running.authority.cert_path), web.port, ["h2"]) as connection:
         post_without_length(connection, web.port)
