@@ -63,11 +63,11 @@ CASES: dict[str, tuple[Answer, tuple[str, str, str]]] = {
         ("deny", "unmatched_answer", "unmatched_answer")),
     "a key twice": (
         answer(b'{"jsonrpc":"2.0","id":1,"id":2,"result":{}}'),
-        ("deny", "parse_error", "parse_error")),
+        ("deny", "duplicate_key", "parse_error")),
     "a key twice under an error status": (
         answer(b'{"jsonrpc":"2.0","id":1,"id":2,"result":{}}', status=500),
-        ("deny", "parse_error", "parse_error")),
-    "JSON that is no message": (answer({"a": 1}), ("deny", "parse_error", "parse_error")),
+        ("deny", "duplicate_key", "parse_error")),
+    "JSON that is no message": (answer({"a": 1}), ("deny", "not_jsonrpc", "parse_error")),
     "an error of an API": (
         answer({"error": "quota"}, status=429), ("allow", "answer", "answer")),
     "text that says it is JSON": (answer(b"hello"), ("deny", "parse_error", "parse_error")),
@@ -76,10 +76,10 @@ CASES: dict[str, tuple[Answer, tuple[str, str, str]]] = {
         answer(b"<html>", status=502, headers=(("content-type", "text/html"),)),
         ("allow", "answer", "answer")),
     "bytes that are no UTF-8": (
-        answer(BODY[:-1] + b"\xff}"), ("deny", "parse_error", "parse_error")),
+        answer(BODY[:-1] + b"\xff}"), ("deny", "not_utf8", "parse_error")),
     "a content coding that nobody knows": (
         answer(BODY, headers=(*JSON, ("content-encoding", "rot13"))),
-        ("deny", "parse_error", "parse_error")),
+        ("deny", "unknown_encoding", "parse_error")),
     "two content codings in two headers": (
         answer(gzip.compress(BODY),
                headers=(*JSON, ("content-encoding", "identity"), ("content-encoding", "gzip"))),

@@ -176,7 +176,7 @@ def test_a_stream_of_another_protocol_with_such_an_event_stays_what_it_was() -> 
     judge = make_judge()
     stream = request("GET", "docs.example", "/feed", headers=STREAM, exchange="stream")
     assert decide(judge, stream).subject.channel == "egress"
-    later = EventInput("stream", 1, "endpoint", "/messages", AnswerHead(200))
+    later = EventInput("stream", 1, "endpoint", '{"id": "a b"}', AnswerHead(200))
     assert decide(judge, later).subject.channel == "egress"
 
 
@@ -409,17 +409,18 @@ def test_nothing_waits_on_a_websocket() -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "code"),
-    [(b"\x00", "binary_message"), ("{", "not_json"), ("hello", "parse_error")],
+    ("data", "code", "rule"),
+    [(b"\x00", "binary_message", "binary_message"), ("{", "parse_error", "not_json"),
+     ("hello", "parse_error", "parse_error")],
 )  # fmt: skip
 @pytest.mark.parametrize("from_client", [True, False], ids=["client", "server"])
 def test_what_is_no_message_is_stopped_in_both_directions(
-    data: str | bytes, code: str, from_client: bool
+    data: str | bytes, code: str, rule: str, from_client: bool
 ) -> None:
     judge = make_judge()
     socket_opened(judge)
     outcome = decide(judge, frame(data, 0, from_client=from_client))
-    assert (outcome.verdict, outcome.code) == (DENIED, code)
+    assert (outcome.verdict, outcome.code, outcome.rule) == (DENIED, code, rule)
 
 
 def test_a_websocket_of_an_unknown_server_is_asked_about() -> None:

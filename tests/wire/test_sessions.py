@@ -49,12 +49,30 @@ def test_odd_ids_are_ids(number: RequestId) -> None:
     assert session.client.settle(number, "x") is request
 
 
-def test_of_several_with_one_id_the_own_exchange_comes_first_then_the_oldest() -> None:
+def test_of_several_with_one_id_the_own_exchange_comes_first_then_the_latest() -> None:
     session = Sessions(10).anonymous("agent", HERE)
     first, second, third = (opened(session, 1, exchange=name) for name in ("a", "b", "c"))
     assert session.client.settle(1, "b") is second
-    assert session.client.settle(1, "elsewhere") is first
     assert session.client.settle(1, "elsewhere") is third
+    assert session.client.settle(1, "elsewhere") is first
+
+
+def test_where_one_client_speaks_an_id_that_is_asked_again_replaces_the_first() -> None:
+    session = Sessions(10).named(HERE, "s1")
+    stale, fresh = (opened(session, 1, exchange=name) for name in ("a", "b"))
+    assert session.client.alike(1) == (fresh,)
+    assert session.client.settle(1, stale.exchange) is fresh
+
+
+def test_of_a_servers_requests_with_one_id_the_pong_settles_the_swapped_one() -> None:
+    session = Sessions(10).named(HERE, "s1")
+    roots, denied = Open("roots/list", "s"), Open("sampling/createMessage", "s")
+    for request in (roots, denied):
+        session.server.add(5, request)
+    denied.swapped = "{}"
+    assert session.server.find(5, "p", pong=False) is roots
+    assert session.server.settle(5, "p", pong=True) is denied
+    assert session.server.settle(5, "p", pong=False) is roots
 
 
 def test_the_sides_of_a_conversation_count_for_themselves() -> None:
@@ -156,7 +174,7 @@ def test_a_thousand_requests_with_one_id_do_not_grow_without_bound() -> None:
 def test_each_answer_settles_exactly_one_request_that_was_asked(
     steps: list[tuple[str, int, str]],
 ) -> None:
-    session = Sessions(10).named(HERE, "s")
+    session = Sessions(10).anonymous("agent", HERE)
     waiting: dict[int, int] = {}
     for kind, number, exchange in steps:
         if kind == "ask":

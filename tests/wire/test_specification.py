@@ -207,7 +207,8 @@ def walk(message: Json) -> tuple[Iterable[Text], Json]:
 def test_every_text_in_it_is_walked(one: Exchange) -> None:
     for message in messages(one):
         walked, value = walk(message)
-        looked_at = {key: item for key, item in value.items() if key != "requestState"}
+        opaque = "requestState" if "result" in message else ""
+        looked_at = {key: item for key, item in value.items() if key != opaque}
         as_written = [text.text for text in walked if not text.derived]
         assert as_written == list(strings(looked_at))
 

@@ -122,9 +122,10 @@ def test_errors_are_results() -> None:
     assert text == Text(Surface.RESULTS, "/error/message", "x")
 
 
-def test_request_state_is_left_alone_where_the_protocol_has_it_and_only_there() -> None:
-    assert not list(walk_params("tools/call", {"requestState": "s"}))
+def test_the_request_state_of_a_result_is_left_alone_and_no_other() -> None:
     assert not list(walk_result("tools/call", {"requestState": "s"}))
+    assert values(walk_result("", {"requestState": "s"}, surface=Surface.ARGUMENTS))
+    assert values(walk_params("tools/call", {"requestState": "s"}))
     assert values(walk_params("tools/call", {"arguments": {"requestState": "s"}}))
     assert values(walk_params("tools/call", {"requestState": {"x": "s"}}))
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from mitmgate.errors import WireError
 from mitmgate.judge.batches import batch_problem, judge_batch
+from mitmgate.judge.calls import unknown_server
 from mitmgate.judge.channels import judge_endpoint_event
 from mitmgate.judge.context import Context
 from mitmgate.judge.effects import (
@@ -24,16 +25,17 @@ from mitmgate.judge.effects import (
 )
 from mitmgate.judge.inputs import AnswerInput, EventInput
 from mitmgate.judge.prepare import PreparedAnswer, PreparedMessage
-from mitmgate.judge.results import judge_failure, judge_result
+from mitmgate.judge.results import asks_inside, judge_failure, judge_result
 from mitmgate.judge.state import Exchange
 from mitmgate.policy.decide import Call, decide, scan_effect
 from mitmgate.policy.load import Policy
 from mitmgate.policy.verdict import Decision, Verdict
 from mitmgate.scan.finding import Finding
 from mitmgate.wire.edit import Swap
+from mitmgate.wire.inventory import Transport
 from mitmgate.wire.jsonrpc import Batch, Failure, Message, Notification, Request
 from mitmgate.wire.methods import is_housekeeping
-from mitmgate.wire.recognise import target_name
+from mitmgate.wire.recognise import Recognition, recognise, target_name
 from mitmgate.wire.sessions import Open
 from mitmgate.wire.strictjson import parse_json
 from mitmgate.wire.surfaces import Surface
@@ -50,6 +52,10 @@ def judge_answer(context: Context, prepared: PreparedAnswer) -> Concluded:
             weighed = weigh(policy, concluded.weighed.decision, prepared.findings)
             return replace(concluded, weighed=weighed, findings=prepared.findings)
     if not exchange.mcp:
+        early = _judge_early(context, prepared)
+        if early is not None:
+            return early
+    if not exchange.mcp:
         return _judge_egress(context, prepared)
     _join(context, given)
     body = prepared.body
@@ -63,8 +69,26 @@ def judge_answer(context: Context, prepared: PreparedAnswer) -> Concluded:
         return _judge_messages(context, body.message, prepared.findings, given.head.status)
     if _may_be_message(prepared):
         problem = body.problem or WireError("parse_error", "the answer is not JSON-RPC")
-        return _refused(exchange, replace_code(problem, "parse_error"), prepared.findings)
+        return _unreadable(exchange, problem, prepared.findings)
     return _found(policy, exchange, prepared.findings)
+
+
+def _judge_early(context: Context, prepared: PreparedAnswer) -> Concluded | None:
+    """Look for MCP on a stream that no ``endpoint`` event announced, None: it may go on.
+
+    Clients that read HTTP+SSE take messages that come before it.
+    """
+    exchange, message = context.exchange, prepared.body.message
+    if not exchange.stream or not isinstance(prepared.input, EventInput) or message is None:
+        return None
+    if recognise(message, ()) is not Recognition.DEFINITE:
+        return None
+    exchange.subject = replace(exchange.subject, channel="mcp", method="stream")
+    exchange.transport = Transport.SSE
+    asked = unknown_server(context)
+    if asked is None:
+        return None
+    return Concluded(exchange.subject, Weighed(cannot_wait(asked[0])), prepared.findings)
 
 
 def judge_server(context: Context, prepared: PreparedMessage) -> Concluded:
@@ -72,7 +96,7 @@ def judge_server(context: Context, prepared: PreparedMessage) -> Concluded:
     body = prepared.body
     if body.message is None:
         problem = body.problem or WireError("parse_error", "the message is not JSON-RPC")
-        return _refused(context.exchange, problem, prepared.findings)
+        return _unreadable(context.exchange, problem, prepared.findings)
     concluded = _judge_messages(context, body.message, prepared.findings, 200)
     if concluded.weighed.decision.verdict is Verdict.ASK:
         weighed = replace(concluded.weighed, decision=cannot_wait(concluded.weighed.decision))
@@ -96,11 +120,6 @@ def _join(context: Context, given: AnswerInput | EventInput) -> None:
         sessions.rename(exchange.session, endpoint, named)
     elif named:
         exchange.joined = sessions.named(endpoint, named)
-
-
-def replace_code(problem: WireError, code: str) -> WireError:
-    """Return *problem* under another *code*."""
-    return WireError(code, str(problem), rpc_code=problem.rpc_code)
 
 
 def _is_hidden_stream(prepared: PreparedAnswer) -> bool:
@@ -159,7 +178,7 @@ def _judge_one(
         return _swapped(exchange, opened, opened.swapped)
     subject = exchange.subject
     if exchange.request is None or not exchange.asked(message.id):
-        subject = replace(subject, method=opened.method[:100], tool=None)
+        subject = replace(subject, method=opened.method[:100], tool=opened.shown)
     if isinstance(message, Failure):
         return judge_failure(context, message, subject, findings)
     return judge_result(context, opened, message, subject, findings)
@@ -193,12 +212,18 @@ def _judge_server_call(
         params=message.params,
         housekeeping=isinstance(message, Notification) or is_housekeeping(message.method),
     )
-    weighed = weigh(context.policy, decide(context.policy, call), findings)
+    decision = decide(context.policy, call)
+    asked = asks_inside(context, message.params)
+    weighed = weigh(context.policy, max(decision, asked, key=_strictness), findings)
     if isinstance(message, Request):
-        session = exchange.joined or exchange.session
+        session = exchange.conversation
         if session is not None:
             session.server.add(message.id, Open(message.method, exchange.key))
     return Concluded(subject, weighed, findings)
+
+
+def _strictness(decision: Decision) -> Verdict:
+    return decision.verdict
 
 
 def _judge_egress(context: Context, prepared: PreparedAnswer) -> Concluded:
@@ -237,3 +262,8 @@ def _found(policy: Policy, exchange: Exchange, findings: tuple[Finding, ...]) ->
 
 def _refused(exchange: Exchange, problem: WireError, findings: tuple[Finding, ...]) -> Concluded:
     return Concluded(exchange.subject, Weighed(answer_refused(problem)), findings)
+
+
+def _unreadable(exchange: Exchange, problem: WireError, findings: tuple[Finding, ...]) -> Concluded:
+    code = "binary_message" if problem.code == "binary_message" else "parse_error"
+    return Concluded(exchange.subject, Weighed(answer_refused(problem, code=code)), findings)

@@ -12,6 +12,7 @@ from mitmgate.errors import WireError
 from mitmgate.judge.batches import batch_problem, judge_batch
 from mitmgate.judge.context import Context
 from mitmgate.judge.effects import Concluded, Weighed, cannot_wait, refused, weigh
+from mitmgate.judge.opaque import without_state
 from mitmgate.judge.outcome import Subject
 from mitmgate.judge.state import Exchange
 from mitmgate.policy.decide import Call, decide, decide_unknown
@@ -58,6 +59,9 @@ def _judge_one(context: Context, message: Message, findings: tuple[Finding, ...]
     subject = shown_subject(exchange.subject, message, findings)
     if isinstance(message, Result | Failure):
         return _judge_answer(context, message, findings)
+    if isinstance(message, Request):
+        exchange.aims[key_of(message.id)] = subject.tool
+    findings = without_state(context, message, findings)
     call = Call(
         agent=subject.agent,
         server=subject.server,
@@ -82,10 +86,13 @@ def _judge_answer(
     subject = replace(exchange.subject, method="response", tool=None)
     opened = None
     if message.id is not None and exchange.session is not None:
-        opened = exchange.session.server.settle(message.id, exchange.key)
+        pong = isinstance(message, Result) and message.result == {}
+        opened = exchange.session.server.settle(message.id, exchange.key, pong=pong)
     if opened is None:
         problem = WireError("unmatched_answer", "an answer to no request that the server made")
         return Concluded(subject, Weighed(refused(problem)), findings)
+    if message.id is not None:
+        exchange.answering[key_of(message.id)] = opened
     if opened.swapped is not None:
         decision = Decision(
             Verdict.ALLOW,
@@ -95,8 +102,6 @@ def _judge_answer(
             "",
         )
         return Concluded(subject, Weighed(decision, (Swap("", opened.swapped),)))
-    if message.id is not None:
-        exchange.answering[key_of(message.id)] = opened.method
     call = Call(subject.agent, subject.server, "response", None, None, housekeeping=True)
     weighed = weigh(policy, decide(policy, call), findings)
     if weighed.decision.verdict is Verdict.ASK:
@@ -145,14 +150,31 @@ def unknown_server(context: Context) -> tuple[Decision, str] | None:
     saw(context)
     home, url = _home(exchange)
     decision = decide_unknown(context.policy, url)
-    # What is shown of a URL may be cut short or redacted; an answer is for this very one.
-    path = hashlib.sha256(home.path.encode("utf-8", "replace")).hexdigest()[:16]
-    question = f"server {exchange.subject.agent} {url} {path}"
+    question = _question(exchange.subject.agent, home)
     if decision.verdict is Verdict.ASK and (answer := memory.remembered(question)):
-        if answer == "allow":
-            return None
-        decision = replace(decision, verdict=Verdict.DENY)
-    return None if decision.verdict is Verdict.ALLOW else (decision, question)
+        verdict = Verdict.ALLOW if answer == "allow" else Verdict.DENY
+        decision = replace(decision, verdict=verdict)
+    if decision.verdict is not Verdict.ALLOW:
+        return decision, question
+    return denied_before(context, exchange.endpoint)
+
+
+def denied_before(context: Context, endpoint: Endpoint) -> tuple[Decision, str] | None:
+    """Return the denial of an *endpoint* without a name that an operator denied by itself.
+
+    The stream that tells of it lends it its own approval, and nothing more.
+    """
+    subject = context.exchange.subject
+    question = _question(subject.agent, endpoint)
+    if subject.server is not None or context.memory.remembered(question) != "deny":
+        return None
+    return replace(decide_unknown(context.policy, subject.endpoint), verdict=Verdict.DENY), question
+
+
+def _question(agent: str, endpoint: Endpoint) -> str:
+    # What is shown of a URL may be cut short or redacted; an answer is for this very one.
+    path = hashlib.sha256(endpoint.path.encode("utf-8", "replace")).hexdigest()[:16]
+    return f"server {agent} {endpoint.scheme}://{endpoint.host}:{endpoint.port} {path}"
 
 
 def saw(context: Context, *, called: bool = False) -> None:

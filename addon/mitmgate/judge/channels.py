@@ -6,15 +6,17 @@ URL belongs to the same server. Source: MCP 2024-11-05 basic/transports, HTTP wi
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from urllib.parse import urljoin, urlsplit
 
 from mitmgate.errors import WireError
-from mitmgate.judge.calls import unknown_server
+from mitmgate.judge.calls import denied_before, unknown_server
 from mitmgate.judge.context import Context
 from mitmgate.judge.effects import Concluded, Weighed, answer_refused
 from mitmgate.judge.inputs import EventInput
 from mitmgate.net.authority import normalise_host
+from mitmgate.policy.syntax import is_plain_path
 from mitmgate.policy.verdict import Decision, Verdict
 from mitmgate.wire.endpoints import Endpoint
 from mitmgate.wire.inventory import Transport
@@ -22,6 +24,8 @@ from mitmgate.wire.inventory import Transport
 ENDS_STREAM = frozenset({"foreign_endpoint", "unknown_server"})
 """Codes of denials after which nothing on the stream can be of use: it is cut."""
 
+_ESCAPED = re.compile("%([0-9A-Fa-f]{2})")
+_REFERENCE = re.compile(r"[^\x00-\x20\x7f\"<>\\^`{|}]+")  # RFC 3986, and what IRIs add
 _LONGEST = 8192
 _PORTS = {"http": 80, "https": 443}
 
@@ -29,10 +33,10 @@ _PORTS = {"http": 80, "https": 443}
 def judge_endpoint_event(context: Context, event: EventInput) -> Concluded | None:
     """Decide on an ``endpoint`` event; None where this stream is none of MCP.
 
-    Only the first event of a stream can make MCP of what passed as egress.
+    What it tells is learned when the event goes on: ``Memory.open_channel``.
     """
     exchange = context.exchange
-    if exchange.endpoint is None or not (exchange.mcp or event.number == 0):
+    if exchange.endpoint is None:
         return None
     try:
         endpoint, query = _message_endpoint(exchange.endpoint, event.data)
@@ -40,15 +44,14 @@ def judge_endpoint_event(context: Context, event: EventInput) -> Concluded | Non
         if not exchange.mcp:
             return None  # another protocol's event of that name
         return Concluded(exchange.subject, Weighed(answer_refused(problem)))
-    memory = context.memory
     exchange.transport = Transport.SSE
     exchange.subject = replace(exchange.subject, channel="mcp", method="stream")
-    memory.endpoints.learn(endpoint)
-    home = exchange.endpoint, exchange.subject.endpoint
-    exchange.session = memory.sessions.open_channel(
-        endpoint, query, server=exchange.subject.server, home=home
-    )
-    asked = unknown_server(context)
+    taken = _taken(context, endpoint, query)
+    if taken is not None:
+        foreign = WireError("foreign_endpoint", f"the endpoint event names {taken}")
+        return Concluded(exchange.subject, Weighed(answer_refused(foreign)))
+    exchange.told = endpoint, query
+    asked = denied_before(context, endpoint) or unknown_server(context)
     if asked is not None:
         decision, question = asked
         return Concluded(exchange.subject, Weighed(decision), question=question)
@@ -57,13 +60,38 @@ def judge_endpoint_event(context: Context, event: EventInput) -> Concluded | Non
     return Concluded(exchange.subject, Weighed(told))
 
 
+def _taken(context: Context, endpoint: Endpoint, query: str) -> str | None:
+    """Return what *endpoint* is, where it cannot belong to the server of this stream."""
+    # Two servers may share an origin: what is posted to the other's URL falls under its rules.
+    exchange, own = context.exchange, context.exchange.subject.server
+    if not is_plain_path(endpoint.path) or _is_respelled(endpoint.path):
+        return "a path that can be read in two ways"
+    # Most web frameworks take the path with and without its last slash for one.
+    for path in {endpoint.path, endpoint.path.rstrip("/") or "/", f"{endpoint.path}/"}:
+        named = context.policy.server_for(endpoint.scheme, endpoint.host, endpoint.port, path)
+        if named not in (None, own):
+            return "a URL of another server"
+    channel = context.memory.sessions.channel(endpoint, query)
+    if channel is not None and (channel.home[0] != exchange.endpoint or channel.server != own):
+        return "the URL of another stream"
+    return None
+
+
+def _is_respelled(path: str) -> bool:
+    """Tell whether *path* escapes what needs no escape: "/m%63p" is "/mcp" (RFC 3986, 6.2.2.2)."""
+    return ";" in path or any(
+        bytes.fromhex(pair).isalnum() or bytes.fromhex(pair) in b"-._~/"
+        for pair in _ESCAPED.findall(path)
+    )
+
+
 def _message_endpoint(stream: Endpoint, data: str) -> tuple[Endpoint, str]:
     """Return the endpoint and the query that *data*, a URI reference, names.
 
     WireError ``foreign_endpoint`` where it is of another origin than the *stream*.
     """
     reference = data.strip()
-    if not reference or len(reference) > _LONGEST or not reference.isprintable():
+    if len(reference) > _LONGEST or not _REFERENCE.fullmatch(reference):
         raise WireError("foreign_endpoint", "the endpoint event names no URL")
     host = f"[{stream.host}]" if ":" in stream.host else stream.host
     base = f"{stream.scheme}://{host}:{stream.port}{stream.path}"

@@ -72,10 +72,10 @@ def refused(problem: WireError, *, code: str | None = None) -> Decision:
     return Decision(Verdict.DENY, problem.code, code or problem.code, str(problem), told)
 
 
-def answer_refused(problem: WireError) -> Decision:
-    """Return the refusal of what a server sent for *problem*."""
+def answer_refused(problem: WireError, *, code: str | None = None) -> Decision:
+    """Return the refusal of what a server sent for *problem*; *code* as in :func:`refused`."""
     told = f"The server's answer was refused: {problem}."
-    return Decision(Verdict.DENY, problem.code, problem.code, str(problem), told)
+    return Decision(Verdict.DENY, problem.code, code or problem.code, str(problem), told)
 
 
 def cannot_wait(decision: Decision) -> Decision:

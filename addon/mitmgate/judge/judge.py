@@ -50,6 +50,7 @@ from mitmgate.wire.jsonrpc import Batch, Request, RequestId
 from mitmgate.wire.mirror import mirrored, rewritten
 from mitmgate.wire.recognise import target_name
 from mitmgate.wire.strictjson import encode_json
+from mitmgate.wire.surfaces import DEFINING_METHODS
 
 type Prepared = Stoppable | ConnectInput | DialInput | EndInput
 
@@ -143,6 +144,8 @@ class Judge:
             self._memory.remember(outcome.question, answer)
         elif answer == "allow" and outcome.kind == "request":
             self._sent(outcome.exchange)
+        if answer == "allow" and outcome.kind == "event":
+            self._told(outcome.exchange)
 
     def stop(self, outcome: Outcome, prepared: Prepared, text: str) -> str | None:
         """Take in that *outcome* stopped *prepared*: by itself, or by a person's answer.
@@ -215,7 +218,12 @@ class Judge:
             if answer_id is None or (exchange.asked(answer_id) and exchange.request is not None):
                 return own
             found = self._memory.find(exchange, answer_id)
-            return found.method if found is not None else own
+            methods = {opened.method for opened in self._memory.alike(exchange, answer_id)}
+            if found is None or (len(methods) > 1 and found.exchange != key):
+                # Of several that it may answer, the one whose text is not taken on trust.
+                methods -= DEFINING_METHODS
+                return next(iter(sorted(methods)), own)
+            return found.method
 
         return method_of
 
@@ -234,13 +242,21 @@ class Judge:
         if exchange is not None:
             self._memory.await_answers(exchange)
 
+    def _told(self, key: str) -> None:
+        exchange = self._memory.get(key)
+        if exchange is not None:
+            self._memory.open_channel(exchange)
+
     def _conclude_answer(self, prepared: PreparedAnswer) -> Outcome:
         exchange = self._memory.get(prepared.input.exchange)
         if exchange is None:
             return self.failure(prepared.input.exchange, _kind(prepared), "unmatched_answer",
                                 "an answer to no open exchange")  # fmt: skip
         concluded = judge_answer(self._context(exchange), prepared)
-        return self._outcome(_kind(prepared), exchange, concluded)
+        outcome = self._outcome(_kind(prepared), exchange, concluded)
+        if outcome.effective is Verdict.ALLOW:
+            self._told(exchange.key)
+        return outcome
 
     def _conclude_message(self, prepared: PreparedMessage) -> Outcome:
         exchange = self._memory.get(prepared.input.exchange)
@@ -252,7 +268,9 @@ class Judge:
             return self._outcome("message", exchange, judge_server(context, prepared))
         if message is None:
             problem = prepared.body.problem or WireError("parse_error", "not a JSON-RPC message")
-            concluded = Concluded(exchange.subject, Weighed(refused(problem)), prepared.findings)
+            code = None if problem.code == "binary_message" else "parse_error"
+            refusal = Weighed(refused(problem, code=code))
+            concluded = Concluded(exchange.subject, refusal, prepared.findings)
             return self._outcome("message", exchange, concluded)
         concluded = judge_client(context, message, prepared.findings)
         outcome = self._outcome("message", exchange, concluded)

@@ -80,6 +80,8 @@ def judge_request(policy: Policy, memory: Memory, prepared: PreparedRequest) -> 
     server = policy.server_for(head.scheme, head.host, head.port, head.path)
     if server is None and channel is not None:
         server = channel.server
+    elif channel is not None and server != channel.server:
+        channel = None  # the policy's own word on this URL counts
     exchange = Exchange(_subject(prepared, server), request.exchange, endpoint)
     is_endpoint = server is not None or channel is not None or memory.endpoints.known(endpoint)
     if prepared.problem is not None:

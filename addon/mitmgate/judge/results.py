@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from mitmgate.judge.context import Context
 from mitmgate.judge.effects import ALLOWED, Concluded, Weighed, weigh
+from mitmgate.judge.opaque import learn_state
 from mitmgate.judge.outcome import Subject
 from mitmgate.policy.decide import Call, decide, hidden_names
 from mitmgate.policy.verdict import Decision, Verdict
@@ -44,11 +45,12 @@ def judge_result(
     """Decide on the result of the request *opened*."""
     if isinstance(message.result, Mapping):
         _learn(context, opened, message.result)
+        learn_state(context, message.result)
     edits = _hidden(context, opened.method, message.result)
     gone = tuple(f"{edit.pointer}/" for edit in edits if isinstance(edit, Cut))
     if gone:
         findings = tuple(f for f in findings if not f"{f.pointer}/".startswith(gone))
-    weighed = weigh(context.policy, _asks_inside(context, message), findings)
+    weighed = weigh(context.policy, asks_inside(context, message.result), findings)
     if weighed.edits and _is_digested(opened):
         weighed = Weighed(_not_editable(weighed.decision))
     return Concluded(subject, replace(weighed, edits=(*edits, *weighed.edits)), findings)
@@ -58,7 +60,7 @@ def judge_failure(
     context: Context, message: Failure, subject: Subject, findings: tuple[Finding, ...]
 ) -> Concluded:
     """Decide on an error; one of -32042 asks the client to open URLs (2025-11-25)."""
-    decision = _strictest(context, input_requests(message.error))
+    decision = asks_inside(context, message.error)
     return Concluded(subject, weigh(context.policy, decision, findings), findings)
 
 
@@ -100,16 +102,13 @@ def _hidden(context: Context, method: str, result: Any) -> tuple[Change, ...]:
     return tuple(cuts)
 
 
-def _asks_inside(context: Context, message: Result) -> Decision:
-    return _strictest(context, input_requests(message.result))
+def asks_inside(context: Context, value: Any) -> Decision:
+    """Return the strictest decision on what a server asks of the client inside *value*.
 
-
-def _strictest(
-    context: Context, asks: Iterator[tuple[str, str, Mapping[str, Any] | None]]
-) -> Decision:
-    """Return the strictest decision on what a server asks of the client inside an answer."""
+    That is a result, an error, or the params of a notification.
+    """
     subject, strictest = context.exchange.subject, ALLOWED
-    for _, method, params in asks:
+    for _, method, params in input_requests(value):
         call = Call(
             subject.agent,
             subject.server,

@@ -6,7 +6,7 @@ Bounded everywhere; rebuilt by replay from the same inputs. Touched on the event
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -26,10 +26,13 @@ class Exchange:
 
     ``transport`` is how its messages travel, ``stream`` marks a GET that listens for them;
     ``home`` is the stream's endpoint and shown URL where this posts to the URL that a stream told.
+    ``told`` is the URL that the ``endpoint`` event of this stream names, its query apart, until
+    the event has gone on, ``channel`` what is posted there after that.
     ``session`` is the conversation it belongs to, ``joined`` the one its answer named besides;
     ``named`` says that the client gave a session id.
-    ``answered`` are the own requests that have their answer, ``answering`` the methods of the
-    server's requests that it answers; ``numbers`` counts the outcomes.
+    ``answered`` are the own requests that have their answer, ``answering`` what the server reads
+    if the answers of the client are stopped; ``aims`` what the requests aim at, as it may be shown;
+    ``numbers`` counts the outcomes.
     """
 
     subject: Subject
@@ -40,13 +43,16 @@ class Exchange:
     modern: bool = False
     stream: bool = False
     home: tuple[Endpoint, str] | None = None
+    told: tuple[Endpoint, str] | None = None
+    channel: Session | None = None
     ends_session: str | None = None
     transport: Transport = Transport.STREAMABLE_HTTP
     session: Session | None = None
     named: bool = False
     joined: Session | None = None
     answered: set[IdKey] = field(default_factory=set)
-    answering: dict[IdKey, str] = field(default_factory=dict)
+    answering: dict[IdKey, Open] = field(default_factory=dict)
+    aims: dict[IdKey, str | None] = field(default_factory=dict)
     numbers: int = 0
 
     @property
@@ -65,6 +71,11 @@ class Exchange:
         return self.transport is not Transport.STREAMABLE_HTTP
 
     @property
+    def conversation(self) -> Session | None:
+        """The conversation that what the server asks on this exchange belongs to."""
+        return self.joined or self.session
+
+    @property
     def sessions(self) -> tuple[Session, ...]:
         """The conversations that a message of this exchange may belong to."""
         return tuple(session for session in (self.session, self.joined) if session is not None)
@@ -81,6 +92,25 @@ class Exchange:
         return self.numbers - 1
 
 
+class Recent[T: Hashable]:
+    """The last *limit* values that were learned; the longest unused is forgotten first."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._values: OrderedDict[T, None] = OrderedDict()
+
+    def learn(self, value: T) -> None:
+        """Remember *value*."""
+        self._values[value] = None
+        self._values.move_to_end(value)
+        if len(self._values) > self._limit:
+            self._values.popitem(last=False)
+
+    def knows(self, value: T) -> bool:
+        """Tell whether *value* was learned."""
+        return value in self._values
+
+
 class Memory:
     """Endpoints that proved to be MCP, their conversations and tools, remembered answers."""
 
@@ -89,6 +119,7 @@ class Memory:
         self.sessions = Sessions(limits.remembered)
         self.inventory = Inventory()
         self.tokens = TokenEndpoints(limits.remembered)
+        self.states = Recent[tuple[Endpoint, bytes]](limits.remembered)
         self.now = 0.0
         self._limits = limits
         self._open: OrderedDict[str, Exchange] = OrderedDict()
@@ -102,7 +133,7 @@ class Memory:
             exchange.numbers = earlier.numbers
         self._open[exchange.key] = exchange
         while len(self._open) > self._limits.exchanges:
-            self._open.popitem(last=False)
+            self._close(self._open.popitem(last=False)[1])
         return exchange
 
     def get(self, key: str) -> Exchange | None:
@@ -111,7 +142,27 @@ class Memory:
 
     def end(self, key: str) -> None:
         """Forget exchange *key*."""
-        self._open.pop(key, None)
+        ended = self._open.pop(key, None)
+        if ended is not None:
+            self._close(ended)
+
+    def _close(self, exchange: Exchange) -> None:
+        if exchange.channel is not None:
+            self.sessions.close_channel(exchange.channel)
+
+    def open_channel(self, exchange: Exchange) -> None:
+        """Take in that the ``endpoint`` event of *exchange* went on (HTTP+SSE, 2024-11-05)."""
+        if exchange.told is None or exchange.endpoint is None:
+            return
+        self._close(exchange)
+        (endpoint, query), exchange.told = exchange.told, None
+        self.endpoints.learn(endpoint)
+        exchange.session = exchange.channel = self.sessions.open_channel(
+            endpoint,
+            query,
+            server=exchange.subject.server,
+            home=(exchange.endpoint, exchange.subject.endpoint),
+        )
 
     def await_answers(self, exchange: Exchange) -> None:
         """Remember that the requests of *exchange* went out and are unanswered."""
@@ -125,7 +176,8 @@ class Memory:
         if exchange.session is not None:
             target = target_name(request.method, request.params)
             later = "cursor" in (request.params or ())
-            opened = Open(request.method, exchange.key, target, later, swapped)
+            shown = exchange.aims.get(key_of(request.id))
+            opened = Open(request.method, exchange.key, target, later, swapped, shown)
             exchange.session.client.add(request.id, opened)
 
     def find(self, exchange: Exchange, answer_id: RequestId) -> Open | None:
@@ -135,6 +187,12 @@ class Memory:
             if found is not None:
                 return found
         return None
+
+    def alike(self, exchange: Exchange, answer_id: RequestId) -> tuple[Open, ...]:
+        """Return all requests that *answer_id*, seen on *exchange*, may answer."""
+        return tuple(
+            opened for session in exchange.sessions for opened in session.client.alike(answer_id)
+        )
 
     def settle(self, exchange: Exchange, answer_id: RequestId | None) -> Open | None:
         """Return what :meth:`find` does and forget it: each request has one answer."""

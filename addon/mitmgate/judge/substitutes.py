@@ -20,7 +20,7 @@ from mitmgate.wire.denial import decline_for, ping
 from mitmgate.wire.edit import Change, Cut, Swap, apply_edits
 from mitmgate.wire.jsonrpc import Batch, Failure, Message, Notification, Request, Result
 from mitmgate.wire.sessions import key_of
-from mitmgate.wire.strictjson import encode_json
+from mitmgate.wire.strictjson import encode_json, parse_json
 
 type Stoppable = PreparedRequest | PreparedAnswer | PreparedMessage
 
@@ -58,8 +58,12 @@ def _for_server(
             context.memory.ask(exchange, asked, swapped=encode_json(denial))
             return ping(message.id)
         case Result() | Failure() if message.id is not None:
-            method = exchange.answering.get(key_of(message.id))
-            return None if method is None else decline_for(method, message.id, text)
+            opened = exchange.answering.get(key_of(message.id))
+            if opened is None:
+                return None
+            if opened.swapped is not None:
+                return parse_json(opened.swapped)  # it waits for more than this refusal
+            return decline_for(opened.method, message.id, text)
         case Batch() if exchange.answers_elsewhere or not exchange.requests:
             items = [_for_server(context, outcome, item, text) for item in message.messages]
             return [item for item in items if item is not None] or None
@@ -74,12 +78,14 @@ def _for_client(
     exchange = context.exchange
     match message:
         case Request():
-            for session in exchange.sessions:
-                opened = session.server.find(message.id, exchange.key)
-                if opened is not None:
-                    opened.swapped = encode_json(decline_for(message.method, message.id, text))
-                    return ping(message.id)
-            return None
+            session = exchange.conversation
+            if session is None:
+                return None
+            opened = session.server.find(message.id, exchange.key, pong=False)
+            if opened is None:
+                return None
+            opened.swapped = encode_json(decline_for(message.method, message.id, text))
+            return ping(message.id)
         case Notification():
             return None
         case _ if outcome.code == "unmatched_answer":

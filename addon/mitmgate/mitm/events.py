@@ -54,8 +54,9 @@ class StreamJudge:
         WireError: nothing after this can be read, so the stream has to end here.
         """
         self.bytes += len(chunk)
-        for block in self._decoder.feed(self._body.feed(chunk)):
-            yield self._piece(block)
+        for decoded in self._body.pieces(chunk):
+            for block in self._decoder.feed(decoded):
+                yield self._piece(block)
 
     def settled(self, token: object, ruling: Ruling) -> bytes:
         """Return what goes on instead of a held event after *ruling*."""

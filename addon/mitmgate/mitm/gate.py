@@ -5,6 +5,7 @@ Every hook carries the guard, so that a failure denies under stock mitmproxy too
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -35,7 +36,8 @@ from mitmgate.mitm.convert import (
 from mitmgate.mitm.core import Core, Ruling
 from mitmgate.mitm.events import StreamJudge, Token
 from mitmgate.mitm.guard import CloseLayer
-from mitmgate.mitm.sockets import SocketJudge
+from mitmgate.mitm.pausing import pause_reading
+from mitmgate.mitm.sockets import PENDING_BYTES, SocketJudge
 from mitmgate.mitm.streams import HeldEvent, StreamEndedError, adopt
 
 _FIX = "run `mitmgate env` and set what it prints where the client starts"
@@ -52,6 +54,7 @@ class Track:
     exchange: str
     started: float = field(default_factory=time.monotonic)
     released: bool = False
+    refused: bool = False
     fate: Fate = "answered"
     stream: StreamJudge | None = None
     socket: SocketJudge | None = None
@@ -214,13 +217,18 @@ class Gate:
         try:
             track.stream = self._stream_judge(flow, track)
         except WireError as problem:  # an encoding that nobody here can read
-            self._core.fail(track.exchange, "answer", problem.code, str(problem))
-            track.fate = "denied"
-            flow.kill()
+            ruling = self._core.fail(track.exchange, "answer", problem.code, str(problem))
+            self._deny(flow, track, ruling)
+            track.refused = True
             return
         response.headers.pop("content-length", None)
         response.headers.pop("content-encoding", None)
         response.stream = True
+
+    async def sse_turn(self, flow: http.HTTPFlow) -> None:
+        """Let other connections have their turn."""
+        del flow
+        await asyncio.sleep(0)
 
     async def sse_event(self, held: HeldEvent) -> None:
         """Wait for a person's answer to one event of a stream."""
@@ -304,6 +312,22 @@ class Gate:
         track.socket = SocketJudge(self._core, exchange=track.exchange)
 
     # What the layers ask
+
+    def is_refused(self, flow: http.HTTPFlow) -> bool:
+        """Tell whether the response of *flow* is ours, in the place of a stream."""
+        track = self._tracks.get(flow.id)
+        return track is not None and track.refused
+
+    def pause(self, flow: http.HTTPFlow, *, paused: bool) -> None:
+        """Stop reading from the server of *flow*, or go on: what waits here is not piled up."""
+        pause_reading(flow, paused=paused)
+
+    def message_too_large(self, flow: http.HTTPFlow) -> None:
+        """Record that the WebSocket of *flow* ends at a message beyond the bound."""
+        track = self._track(flow)
+        reason = f"a WebSocket message is larger than {PENDING_BYTES} bytes"
+        self._core.fail(track.exchange, "message", "message_too_large", reason)
+        track.fate = "denied"
 
     def stream_of(self, flow: http.HTTPFlow) -> StreamJudge | None:
         """Return the judge of the stream of *flow*, or None when it is no event stream."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from mitmproxy.http import HTTPFlow
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
@@ -13,11 +15,19 @@ from mitmgate.mitm.core import Core
 PENDING_BYTES = 8 * 1024 * 1024  # of a message whose last fragment has not come
 
 
+class SocketKeeper(Protocol):
+    """What the layer needs of the gate."""
+
+    def message_too_large(self, flow: HTTPFlow) -> None:
+        """Record that the WebSocket of *flow* ends at a message beyond the bound."""
+
+
 class GateWebsocketLayer(WebsocketLayer):
     """mitmproxy's layer, but a message without end does not fill the memory."""
 
-    def __init__(self, context: Context, flow: HTTPFlow) -> None:
+    def __init__(self, context: Context, flow: HTTPFlow, keeper: SocketKeeper) -> None:
         super().__init__(context, flow)
+        self._keeper = keeper
         self._pending = {True: 0, False: 0}
 
     def relay_messages(self, event: events.Event) -> layer.CommandGenerator[None]:
@@ -28,6 +38,7 @@ class GateWebsocketLayer(WebsocketLayer):
         from_client = event.connection == self.context.client
         self._pending[from_client] += len(event.data)
         if self._pending[from_client] > PENDING_BYTES:
+            self._keeper.message_too_large(self.flow)
             yield commands.CloseConnection(self.context.client)
             yield commands.CloseConnection(self.context.server)
             yield WebsocketEndHook(self.flow)

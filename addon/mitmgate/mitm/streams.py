@@ -25,6 +25,7 @@ from mitmproxy.proxy.layers.http import (
 from mitmproxy.proxy.layers.http._events import (
     ErrorCode,
     HttpEvent,
+    RequestProtocolError,
     ResponseData,
     ResponseProtocolError,
 )
@@ -37,6 +38,7 @@ from mitmgate.mitm.sockets import GateWebsocketLayer
 logger = logging.getLogger("mitmgate.streams")
 
 QUEUED_BYTES = 4 * 1024 * 1024  # kept of a stream behind one held event
+TURN = 64  # pieces of one chunk that are judged before other connections have their turn
 
 
 class StreamEndedError(Exception):
@@ -60,6 +62,14 @@ class SseEventHook(commands.StartHook):
     held: HeldEvent
 
 
+@dataclass
+class SseTurnHook(commands.StartHook):
+    """One chunk holds many events: others have their turn before the rest of it."""
+
+    name = "sse_turn"
+    flow: http.HTTPFlow
+
+
 class EventJudge(Protocol):
     """Judges the bytes of one stream: pieces to pass on, or events that must wait."""
 
@@ -72,6 +82,12 @@ class StreamKeeper(Protocol):
 
     def stream_of(self, flow: http.HTTPFlow) -> EventJudge | None:
         """Return the judge of the stream of *flow*, or None when it is no event stream."""
+
+    def is_refused(self, flow: http.HTTPFlow) -> bool:
+        """Tell whether the response of *flow* is ours, in the place of a stream."""
+
+    def pause(self, flow: http.HTTPFlow, *, paused: bool) -> None:
+        """Stop reading from the server of *flow*, or go on."""
 
     def stream_failed(self, flow: http.HTTPFlow, error: Exception) -> bytes:
         """Record that judging the stream of *flow* failed; return its last bytes."""
@@ -94,6 +110,17 @@ class GateHttpStream(HttpStream):
         self._holding = False
         self._queued = 0
 
+    def state_wait_for_response_headers(self, event: events.Event) -> layer.CommandGenerator[None]:
+        """Take in the head of an answer; one that cannot be judged is replaced at once."""
+        yield from super().state_wait_for_response_headers(event)
+        if self._keeper.is_refused(self.flow):
+            # Its body may never end.
+            yield SendHttp(
+                RequestProtocolError(self.stream_id, "refused", ErrorCode.KILL),
+                self.context.server,
+            )
+            yield from self.send_response()
+
     @property
     def child_layer(self) -> layer.Layer | None:
         """The layer that took over after an upgrade."""
@@ -102,7 +129,7 @@ class GateHttpStream(HttpStream):
     @child_layer.setter
     def child_layer(self, child: layer.Layer | None) -> None:
         if type(child) is WebsocketLayer:
-            child = GateWebsocketLayer(child.context, child.flow)
+            child = GateWebsocketLayer(child.context, child.flow, self._keeper)
         self._child_layer = child
 
     def handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
@@ -171,21 +198,34 @@ class GateHttpStream(HttpStream):
 
     def _judged(self, judge: EventJudge, chunk: bytes) -> layer.CommandGenerator[None]:
         ready = bytearray()
-        for piece in judge.feed(chunk):
-            if isinstance(piece, bytes):
+        for number, piece in enumerate(judge.feed(chunk), start=1):
+            wait: SseEventHook | SseTurnHook | None = None
+            if not isinstance(piece, bytes):
+                wait = SseEventHook(piece)
+            elif number % TURN == 0:
+                ready += piece
+                wait = SseTurnHook(self.flow)
+            else:
                 ready += piece
                 continue
             if ready:
                 yield self._to_client(ResponseData(self.stream_id, bytes(ready)))
                 ready.clear()
-            self._holding = True
-            yield SseEventHook(piece)
-            self._holding = False
-            if self._queued > QUEUED_BYTES:
-                raise WireError("stream_too_fast", "too much came while an event was held")
-            ready += piece.output
+            yield from self._pausing(wait)
+            if not isinstance(piece, bytes):
+                ready += piece.output
         if ready:
             yield self._to_client(ResponseData(self.stream_id, bytes(ready)))
+
+    def _pausing(self, wait: commands.StartHook) -> layer.CommandGenerator[None]:
+        """Wait for a hook while nothing more is read from the server."""
+        self._holding = True
+        self._keeper.pause(self.flow, paused=True)
+        yield wait
+        self._keeper.pause(self.flow, paused=False)
+        self._holding = False
+        if self._queued > QUEUED_BYTES:
+            raise WireError("stream_too_fast", "too much came while an event was held")
 
     def _to_client(self, event: HttpEvent) -> SendHttp:
         return SendHttp(event, self.context.client)

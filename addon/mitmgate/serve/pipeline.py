@@ -141,7 +141,8 @@ class Pipeline:
         outcome = self.judge.failure(exchange, kind, code, reason, subject=subject)
         self._record(outcome)
         self._show(outcome)
-        return self._stopped(Judged(outcome, EndInput(exchange)), outcome.agent_reason)
+        ran = withheld(outcome, from_server=kind in ("answer", "event"))
+        return self._stopped(Judged(outcome, EndInput(exchange)), ran + outcome.agent_reason)
 
     def end(self, exchange: str) -> None:
         """Forget *exchange*; nothing of it comes any more."""

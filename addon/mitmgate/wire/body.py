@@ -44,16 +44,20 @@ class BodyDecoder:
 
     def feed(self, data: bytes) -> bytes:
         """Return what *data* adds to the decoded body."""
+        return b"".join(self.pieces(data))
+
+    def pieces(self, data: bytes) -> Iterable[bytes]:
+        """Return what :meth:`feed` does in pieces, each decoded when it is asked for."""
         if not data:
-            return b""
+            return ()
         self._count(0, len(data))
         if not self._stages:
-            return data
+            return (data,)
         # Small slices: a decoder copies the rest of its input at every step.
         pieces: Iterable[bytes] = (data[at : at + PIECE] for at in range(0, len(data), PIECE))
         for number, stage in enumerate(self._stages, start=1):
             pieces = self._through(number, stage, pieces)
-        return b"".join(pieces)
+        return pieces
 
     def finish(self) -> bytes:
         """Say that the body is over; raise ``bad_encoding`` when it was cut short."""

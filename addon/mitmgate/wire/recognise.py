@@ -174,7 +174,9 @@ def target_name(method: str, params: Mapping[str, Any] | None) -> str | None:
     """Return the tool, prompt or resource that a request aims at; task ids stay hidden."""
     members = params or {}
     if method == "completion/complete" and isinstance(members.get("ref"), Mapping):
-        return _first_text(members["ref"], ("name", "uri"))
+        ref = members["ref"]
+        keys = ("uri", "name") if ref.get("type") == "ref/resource" else ("name", "uri")
+        return _first_text(ref, keys)
     return _first_text(members, _TARGETS.get(method, ()))
 
 

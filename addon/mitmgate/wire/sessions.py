@@ -23,8 +23,8 @@ _ALIKE = 64
 class Open:
     """A request without an answer yet. ``exchange`` names the HTTP exchange it went out on.
 
-    ``target`` is the tool, prompt or resource; ``later`` says that a later page of a list is
-    asked for.
+    ``target`` is the tool, prompt or resource, ``shown`` the same as far as it may be shown;
+    ``later`` says that a later page of a list is asked for.
     ``swapped`` is set where the request was denied and a ``ping`` went on in its place: the JSON
     that its sender gets instead of the answer to that ping.
     """
@@ -34,6 +34,7 @@ class Open:
     target: str | None = None
     later: bool = False
     swapped: str | None = None
+    shown: str | None = None
 
 
 type IdKey = tuple[str, RequestId]
@@ -42,13 +43,17 @@ type _OpenTable = OrderedDict[_OpenKey, deque[Open]]
 
 
 class OpenRequests:
-    """The open requests of one side of a conversation: a view on the table that all share."""
+    """The open requests of one side of a conversation: a view on the table that all share.
 
-    def __init__(self, table: _OpenTable, limit: int, session: int, side: str) -> None:
+    Where several clients may stand behind the conversation (*shared*) they count alike, so that
+    some requests of one id may be open; elsewhere a new one takes the place of the old.
+    """
+
+    def __init__(self, table: _OpenTable, limit: int, place: tuple[int, str], shared: bool) -> None:
         self._table = table
         self._limit = limit
-        self._session = session
-        self._side = side
+        self._place = place
+        self._shared = shared
 
     def add(self, request_id: RequestId, request: Open) -> None:
         """Remember *request*, which waits for an answer with *request_id*.
@@ -56,25 +61,37 @@ class OpenRequests:
         Where the table is full the oldest request of all is forgotten: its answer is refused.
         """
         key = self._key(request_id)
-        self._table.setdefault(key, deque(maxlen=_ALIKE)).append(request)
+        waiting = self._table.setdefault(key, deque(maxlen=_ALIKE))
+        if self._place[1] == "c" and not self._shared:
+            waiting.clear()
+        waiting.append(request)
         self._table.move_to_end(key)
         if len(self._table) > self._limit:
             self._table.popitem(last=False)
 
-    def find(self, request_id: RequestId, exchange: str) -> Open | None:
+    def alike(self, request_id: RequestId) -> tuple[Open, ...]:
+        """Return all requests that wait for an answer with *request_id*, the oldest first."""
+        return tuple(self._table.get(self._key(request_id), ()))
+
+    def find(
+        self, request_id: RequestId, exchange: str, *, pong: bool | None = None
+    ) -> Open | None:
         """Return the request that an answer with *request_id* on *exchange* is for, or None.
 
-        Clients count from 0 or 1, so several may wait for one id: the request of the same
-        exchange comes first, then the oldest.
+        Of several the one that fits *pong* comes first (whether the answer is that to a ping),
+        then one of the same exchange, then the latest: what is older may be of a client that left.
         """
-        waiting = self._table.get(self._key(request_id))
+        waiting = self.alike(request_id)
         if not waiting:
             return None
-        return next((request for request in waiting if request.exchange == exchange), waiting[0])
+        fits = [r for r in waiting if pong is None or (r.swapped is not None) == pong] or waiting
+        return next((r for r in reversed(fits) if r.exchange == exchange), fits[-1])
 
-    def settle(self, request_id: RequestId, exchange: str) -> Open | None:
+    def settle(
+        self, request_id: RequestId, exchange: str, *, pong: bool | None = None
+    ) -> Open | None:
         """Return what :meth:`find` does and forget it: a second answer finds nothing."""
-        found = self.find(request_id, exchange)
+        found = self.find(request_id, exchange, pong=pong)
         if found is not None:
             key = self._key(request_id)
             waiting = self._table[key]
@@ -84,7 +101,7 @@ class OpenRequests:
         return found
 
     def _key(self, request_id: RequestId) -> _OpenKey:
-        return self._session, self._side, key_of(request_id)
+        return *self._place, key_of(request_id)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -121,13 +138,14 @@ class Sessions:
         self._numbers = count()
         self._sessions: OrderedDict[_SessionKey, Session] = OrderedDict()
         self._channels: OrderedDict[_SessionKey, Channel] = OrderedDict()
+        self._channel_keys: dict[Session, _SessionKey] = {}
 
     def __len__(self) -> int:
         return len(self._sessions)
 
     def anonymous(self, agent: str, endpoint: Endpoint) -> Session:
         """Return the conversation of all that *agent* sends to *endpoint* without a session id."""
-        return self._get(("agent", endpoint, agent))
+        return self._get(("agent", endpoint, agent), shared=True)
 
     def named(self, endpoint: Endpoint, session_id: str) -> Session:
         """Return the conversation that ``Mcp-Session-Id`` names; the id itself is not kept."""
@@ -154,11 +172,15 @@ class Sessions:
     ) -> Session:
         """Remember that what is posted to *endpoint* with *query* is answered on a stream."""
         key = ("message", endpoint, _hash(query))
-        session = self._new()
-        self._channels.pop(key, None)
+        session = self._new(shared=False)
+        earlier = self._channels.pop(key, None)
+        if earlier is not None:
+            self._channel_keys.pop(earlier.session, None)
         self._channels[key] = Channel(session, server, home)
+        self._channel_keys[session] = key
         if len(self._channels) > self._limit:
-            self._channels.popitem(last=False)
+            _, oldest = self._channels.popitem(last=False)
+            self._channel_keys.pop(oldest.session, None)
         return session
 
     def channel(self, endpoint: Endpoint, query: str) -> Channel | None:
@@ -169,18 +191,26 @@ class Sessions:
             self._channels.move_to_end(key)
         return found
 
-    def _get(self, key: _SessionKey) -> Session:
+    def close_channel(self, session: Session) -> None:
+        """Forget the channel of *session*: the stream that answers there has ended."""
+        key = self._channel_keys.pop(session, None)
+        if key is not None and self._channels[key].session is session:
+            del self._channels[key]
+
+    def _get(self, key: _SessionKey, *, shared: bool = False) -> Session:
         session = self._sessions.get(key)
         if session is None:
-            session = self._sessions[key] = self._new()
+            session = self._sessions[key] = self._new(shared=shared)
             self._trim()
         else:
             self._sessions.move_to_end(key)
         return session
 
-    def _new(self) -> Session:
+    def _new(self, *, shared: bool) -> Session:
         number = next(self._numbers)
-        sides = (OpenRequests(self._open, self._open_limit, number, side) for side in "cs")
+        sides = (
+            OpenRequests(self._open, self._open_limit, (number, side), shared) for side in "cs"
+        )
         return Session(*sides)
 
     def _trim(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -11,6 +12,7 @@ MAX_EVENT = 8 * 1024 * 1024
 _CR, _LF = 13, 10
 _BOM = b"\xef\xbb\xbf"
 _PLAIN = "event: message\ndata: "
+_EMPTY_LINES = re.compile(rb"(?::?\n)*\n")
 _FIELDS = frozenset({"data", "event", "id", "retry"})
 # What Python's str.splitlines takes for line ends and the standard does not. JSON may hold
 # the last three in strings, the others never.
@@ -73,7 +75,10 @@ class SseDecoder:
     def _cut(self) -> bytes | None:
         """Take the next whole block out of the buffer."""
         buffer = self._buffer
-        if not (self._search or self._at_start or b"\r" in buffer):
+        if buffer and not (self._search or self._at_start or b"\r" in buffer):
+            # Keep-alives mean nothing, and megabytes of them pack into a few bytes: one block.
+            if buffer[0] in b"\n:" and (empty := _EMPTY_LINES.match(buffer)):
+                return self._take(empty.end())
             blank_line = buffer.find(b"\n\n")
             if blank_line > 0 and buffer[0] != _LF:
                 return self._take(blank_line + 2)
@@ -158,15 +163,29 @@ def _is_number(value: str) -> bool:
 def _lines(text: str) -> list[str]:
     lines = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
     if any(end in text for end in _FALSE_ENDS):
-        for line in lines:
-            _refuse_hidden_fields(line)
+        _refuse_false_ends(lines)
     return lines
 
 
-def _refuse_hidden_fields(line: str) -> None:
-    # ": hello\u2028data: {...}" is a comment to us, and an event to every client that cuts
-    # its stream with str.splitlines.
-    if any(part.partition(":")[0] in _FIELDS for part in line.splitlines()[1:]):
+def _refuse_false_ends(lines: list[str]) -> None:
+    """Raise ``ambiguous_line`` where a client that cuts with ``str.splitlines`` reads more.
+
+    ``: hello\u2028data: {...}`` is a comment to us and an event to it, and so is what follows a
+    line that ends with U+2028: there it sees the blank line that ends an event.
+    """
+    hidden = False
+    blank = []
+    for line in lines:
+        parts = line.splitlines()
+        if len(parts) < 2 and not (line and line[-1] in _FALSE_ENDS):
+            continue
+        hidden |= line.startswith(("event", "id", "retry"))
+        hidden |= any(part.partition(":")[0] in _FIELDS for part in parts[1:])
+        blank += [line.partition(":")[0]] if "" in parts or line[-1] in _FALSE_ENDS else []
+    names = [line.partition(":")[0] for line in lines]
+    # In the one line of data it is JSON that is cut in two, and nobody can read either part.
+    harmless = {*blank} == {"data"} and names.count("data") == 1
+    if hidden or (blank and not (harmless or _FIELDS.isdisjoint(names))):
         raise WireError("ambiguous_line", "a line hides a field behind a false line end")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import unicodedata
 from collections.abc import Iterable
 from typing import Any, NoReturn
@@ -10,6 +11,9 @@ from typing import Any, NoReturn
 from mitmgate.errors import WireError
 
 PARSE_ERROR = -32700
+
+MOST_VALUES = 1_000_000
+"""So many values one text may hold: a byte of ``[[],[],...]`` takes a hundred in memory."""
 
 SENSITIVE_KEYS = frozenset(
     {
@@ -31,8 +35,11 @@ SENSITIVE_KEYS = frozenset(
 def parse_json(text: str, *, max_depth: int = 128) -> Any:
     """Return the one JSON value that *text* spells, or raise :class:`WireError`.
 
-    Codes: ``not_json``, ``duplicate_key``, ``too_deep``, ``not_finite``, ``lone_surrogate``.
+    Codes: ``not_json``, ``duplicate_key``, ``too_deep``, ``too_many_values``, ``not_finite``,
+    ``lone_surrogate``.
     """
+    if len(text) > MOST_VALUES and _has_too_many_values(text):
+        raise _refusal("too_many_values", f"JSON of more than {MOST_VALUES} values")
     try:
         value = _DECODER.decode(text)
     except RecursionError:
@@ -114,6 +121,17 @@ def _finite(digits: str) -> float:
 _DECODER = json.JSONDecoder(
     object_pairs_hook=_no_duplicate_keys, parse_constant=_no_constant, parse_float=_finite
 )
+
+
+_STRINGS = re.compile(r'"(?:[^"\\]+|\\.)*+"', re.DOTALL)
+_OPENS = ",[{"
+
+
+def _has_too_many_values(text: str) -> bool:
+    if sum(map(text.count, _OPENS)) <= MOST_VALUES:
+        return False
+    bare = _STRINGS.sub("", text)  # commas inside strings separate nothing
+    return sum(map(bare.count, _OPENS)) > MOST_VALUES
 
 
 def _too_deep(value: Any, max_depth: int) -> bool:

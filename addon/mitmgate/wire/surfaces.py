@@ -56,8 +56,8 @@ DEFINING_METHODS = frozenset(
 """Requests whose results tell the model what there is, before anything is called."""
 
 _OPAQUE = "requestState"
-# Clients return it as they got it and show it to nobody. It is often a signed token: scanning
-# would deny, and redacting would break, every call that asks back (2026-07-28).
+# Clients return it as they got it and show it to nobody (2026-07-28). It is often a signed token:
+# scanning would deny, and redacting would break, every call that asks back.
 
 
 MAX_DERIVED = 1024 * 1024
@@ -248,7 +248,7 @@ def walk_params(
     del method
     if params is None:
         return []
-    return _Walk(surface, derive=True).texts(_without_opaque(params), f"{prefix}/params")
+    return _Walk(surface, derive=True).texts(params, f"{prefix}/params")
 
 
 def walk_result(
@@ -260,7 +260,7 @@ def walk_result(
     """
     if surface is None:
         surface = Surface.DEFINITIONS if method in DEFINING_METHODS else Surface.RESULTS
-    if isinstance(result, Mapping):
+    if isinstance(result, Mapping) and surface is not Surface.ARGUMENTS:
         result = _without_opaque(result)
     return _Walk(surface, derive=True).texts(result, f"{prefix}/result")
 
