@@ -264,3 +264,21 @@ def test_a_ref_names_what_its_type_says() -> None:
     params = {"ref": ref, "argument": {"name": "a", "value": "b"}}
     outcome = decide(judge, post(message("completion/complete", params)))
     assert outcome.subject.tool == "x://denied"
+
+
+def test_the_ping_for_a_denied_call_does_not_carry_a_secret_id_on() -> None:
+    judge = make_judge()
+    decide(judge, request("GET", headers=STREAM, exchange="s"))
+    decide(judge, event("/messages", kind="endpoint", exchange="s"))
+    for number, sent in ((KEY, None), (7, "ping")):
+        called = message("tools/call", {"name": "rm"}, number=number)
+        instead = stops(judge, post(called, target="/messages", exchange=f"p{number}"))
+        assert (instead and instead["method"]) == sent
+
+
+@pytest.mark.parametrize("number", ["x" * 1025, 10**1300], ids=["text", "digits"])
+def test_an_id_that_would_fill_the_memory_is_refused(number: Any) -> None:
+    judge = make_judge()
+    decide(judge, request("GET", headers=STREAM, exchange="s"))
+    outcome = decide(judge, event(message("ping", number=number), exchange="s"))
+    assert (outcome.verdict, outcome.rule) == (DENIED, "bad_id")

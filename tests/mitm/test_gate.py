@@ -24,7 +24,7 @@ from mitmgate.judge.limits import Limits
 from mitmgate.mitm import streams
 from mitmgate.mitm.events import StreamJudge
 from mitmgate.mitm.gate import Gate
-from mitmgate.mitm.streams import GateHttpStream, HeldEvent, SseEventHook
+from mitmgate.mitm.streams import TURN, GateHttpStream, HeldEvent, SseEventHook, SseTurnHook
 from mitmgate.wire.http import AnswerHead
 
 
@@ -130,6 +130,15 @@ class Broken:
 
         return Judge()
 
+    def is_refused(self, _flow: object) -> bool:
+        return False
+
+    def message_too_large(self, _flow: object) -> None:
+        raise AssertionError("no WebSocket here")
+
+    def pause(self, _flow: object, *, paused: bool) -> None:
+        raise RuntimeError("no such connection")
+
     def stream_failed(self, _flow: object, _error: Exception) -> bytes:
         raise RuntimeError("a full disk, and more")
 
@@ -169,6 +178,7 @@ class Holding(Broken):
     def __init__(self) -> None:
         self.fed: list[bytes] = []
         self.cut = False
+        self.paused: list[bool] = []
 
     def stream_of(self, flow: Any) -> Any:
         keeper = self
@@ -179,6 +189,9 @@ class Holding(Broken):
                 yield HeldEvent(flow, None)
 
         return Judge()
+
+    def pause(self, _flow: object, *, paused: bool) -> None:
+        self.paused.append(paused)
 
     def stream_failed(self, _flow: object, error: Exception) -> bytes:
         return str(error).encode()
@@ -203,6 +216,37 @@ def test_what_comes_behind_a_held_event_is_bounded(monkeypatch: pytest.MonkeyPat
     assert [type(event) for event in sent] == [ResponseData, ResponseProtocolError]
     assert sent[0] == ResponseData(1, b"too much came while an event was held")
     assert (keeper.fed, keeper.cut) == ([b"one"], True)
+    assert keeper.paused == [True, False]
+
+
+class Many(Holding):
+    """A keeper whose streams bring many events in one chunk."""
+
+    def stream_of(self, _flow: Any) -> Any:
+        class Judge:
+            def feed(self, _chunk: bytes) -> Iterator[bytes]:
+                yield from (b"%d," % number for number in range(2 * TURN + 1))
+
+        return Judge()
+
+
+def test_others_have_their_turn_between_the_events_of_one_chunk() -> None:
+    keeper = Many()
+    made = GateHttpStream(proxy_context(), 1, keeper)
+    made.flow = tflow.tflow(resp=True)
+    made.server_state = made.state_stream_response_body
+    sent, turns = b"", 0
+    waiting = list(made.handle_event(ResponseData(1, b"x")))
+    while waiting:
+        command = waiting.pop(0)
+        if isinstance(command, SendHttp):
+            assert isinstance(command.event, ResponseData)
+            sent += command.event.data
+        elif isinstance(command, SseTurnHook):
+            turns += 1
+            waiting += made.handle_event(HookCompleted(command))
+    assert (sent, turns) == (b"".join(b"%d," % n for n in range(2 * TURN + 1)), 2)
+    assert keeper.paused == [True, False, True, False]
 
 
 def test_a_little_behind_a_held_event_is_judged_after_it() -> None:

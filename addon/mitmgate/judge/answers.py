@@ -218,7 +218,7 @@ def _judge_server_call(
     if isinstance(message, Request):
         session = exchange.conversation
         if session is not None:
-            session.server.add(message.id, Open(message.method, exchange.key))
+            session.server.add(message.id, Open(message.method[:1000], exchange.key))
     return Concluded(subject, weighed, findings)
 
 

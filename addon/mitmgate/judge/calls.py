@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import replace
+from typing import Any
 
 from mitmgate.errors import WireError
 from mitmgate.judge.batches import batch_problem, judge_batch
@@ -26,6 +27,7 @@ from mitmgate.wire.methods import is_housekeeping
 from mitmgate.wire.recognise import target_name
 from mitmgate.wire.sessions import key_of
 
+_LONGEST_KEPT = 1000  # characters of a name: it is remembered until its answer came
 _NONE_SENT = "One message of this batch was stopped, so none was sent. "
 
 
@@ -112,8 +114,14 @@ def _judge_answer(
 def brief(request: Request) -> Request:
     """Return *request* with no more of its params than what it aims at."""
     params = request.params or {}
-    kept = {key: params[key] for key in ("name", "uri", "cursor") if key in params}
-    return Request(request.id, request.method, kept)
+    kept: dict[str, Any] = {
+        key: params[key][:_LONGEST_KEPT]
+        for key in ("name", "uri")
+        if isinstance(params.get(key), str)
+    }
+    if "cursor" in params:
+        kept["cursor"] = ""
+    return Request(request.id, request.method[:_LONGEST_KEPT], kept)
 
 
 def shown_subject(subject: Subject, message: Message, findings: tuple[Finding, ...]) -> Subject:

@@ -6,9 +6,8 @@ URL belongs to the same server. Source: MCP 2024-11-05 basic/transports, HTTP wi
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 from mitmgate.errors import WireError
 from mitmgate.judge.calls import denied_before, unknown_server
@@ -24,8 +23,7 @@ from mitmgate.wire.inventory import Transport
 ENDS_STREAM = frozenset({"foreign_endpoint", "unknown_server"})
 """Codes of denials after which nothing on the stream can be of use: it is cut."""
 
-_ESCAPED = re.compile("%([0-9A-Fa-f]{2})")
-_REFERENCE = re.compile(r"[^\x00-\x20\x7f\"<>\\^`{|}]+")  # RFC 3986, and what IRIs add
+_NO_REFERENCE = frozenset('"<>\\^`{|}')  # RFC 3986 has none of them
 _LONGEST = 8192
 _PORTS = {"http": 80, "https": 443}
 
@@ -79,10 +77,8 @@ def _taken(context: Context, endpoint: Endpoint, query: str) -> str | None:
 
 def _is_respelled(path: str) -> bool:
     """Tell whether *path* escapes what needs no escape: "/m%63p" is "/mcp" (RFC 3986, 6.2.2.2)."""
-    return ";" in path or any(
-        bytes.fromhex(pair).isalnum() or bytes.fromhex(pair) in b"-._~/"
-        for pair in _ESCAPED.findall(path)
-    )
+    escaped = (unquote(f"%{part[:2]}", "latin-1") for part in path.split("%")[1:])
+    return ";" in path or any(char.isalnum() or char in "-._~/%" for char in escaped)
 
 
 def _message_endpoint(stream: Endpoint, data: str) -> tuple[Endpoint, str]:
@@ -91,7 +87,8 @@ def _message_endpoint(stream: Endpoint, data: str) -> tuple[Endpoint, str]:
     WireError ``foreign_endpoint`` where it is of another origin than the *stream*.
     """
     reference = data.strip()
-    if len(reference) > _LONGEST or not _REFERENCE.fullmatch(reference):
+    odd = " " in reference or not reference.isprintable() or not _NO_REFERENCE.isdisjoint(reference)
+    if not reference or len(reference) > _LONGEST or odd:
         raise WireError("foreign_endpoint", "the endpoint event names no URL")
     host = f"[{stream.host}]" if ":" in stream.host else stream.host
     base = f"{stream.scheme}://{host}:{stream.port}{stream.path}"

@@ -31,6 +31,8 @@ def substitute(context: Context, outcome: Outcome, prepared: Stoppable, text: st
     *text* is the sentence that the other side reads.
     """
     message = prepared.body.message
+    if any(_is_of_id(finding.pointer) for finding in prepared.findings):
+        return None  # a ping would repeat the id
     if _is_from_client(prepared):
         instead = _for_server(context, outcome, message, text)
         return None if instead is None else encode_json(instead)
@@ -38,6 +40,10 @@ def substitute(context: Context, outcome: Outcome, prepared: Stoppable, text: st
         return _batch_for_client(context, outcome, prepared, text)
     instead = _for_client(context, outcome, message, text)
     return None if instead is None else encode_json(instead)
+
+
+def _is_of_id(pointer: str) -> bool:
+    return pointer == "#id" or (pointer.startswith("#") and pointer.endswith("/id"))
 
 
 def _is_from_client(prepared: Stoppable) -> bool:

@@ -6,9 +6,7 @@ Every hook carries the guard, so that a failure denies under stock mitmproxy too
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 
 from mitmproxy import http, tls
 from mitmproxy.connection import Client
@@ -19,7 +17,7 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from mitmgate.errors import WireError
 from mitmgate.judge.inputs import ConnectInput, DialInput
-from mitmgate.judge.outcome import Completion, Fate, Subject
+from mitmgate.judge.outcome import Subject
 from mitmgate.judge.replies import Reply
 from mitmgate.mitm.convert import (
     address_of,
@@ -39,25 +37,13 @@ from mitmgate.mitm.guard import CloseLayer
 from mitmgate.mitm.pausing import pause_reading
 from mitmgate.mitm.sockets import PENDING_BYTES, SocketJudge
 from mitmgate.mitm.streams import HeldEvent, StreamEndedError, adopt
+from mitmgate.mitm.track import Track
 
 _FIX = "run `mitmgate env` and set what it prints where the client starts"
 _DISTRUST = f"the client does not trust the CA; {_FIX}"
 _BROKEN_OFF = f"the client broke off the TLS handshake; if it does not trust the CA, {_FIX}"
 
 type Resolver = Callable[[str, int], Awaitable[tuple[str, ...]]]
-
-
-@dataclass(slots=True)
-class Track:
-    """What we know of a flow in flight; kept beside the flow, never on it (it may be dumped)."""
-
-    exchange: str
-    started: float = field(default_factory=time.monotonic)
-    released: bool = False
-    refused: bool = False
-    fate: Fate = "answered"
-    stream: StreamJudge | None = None
-    socket: SocketJudge | None = None
 
 
 class Gate:
@@ -395,21 +381,7 @@ class Gate:
         if self._tracks.pop(flow.id, None) is None:
             return
         self._refused.pop(track.exchange, None)
-        response = flow.response
-        judge = track.stream or track.socket
-        sent = judge.bytes if judge is not None else (
-            len(response.raw_content or b"") if response is not None else 0
-        )  # fmt: skip
-        self._core.complete(
-            Completion(
-                exchange=track.exchange,
-                status=response.status_code if response is not None else None,
-                request_bytes=len(flow.request.raw_content or b""),
-                response_bytes=sent,
-                latency=time.monotonic() - track.started,
-                fate=track.fate,
-            )
-        )
+        self._core.complete(track.completion(flow))
         self._core.end(track.exchange)
 
 

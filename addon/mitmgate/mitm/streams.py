@@ -33,7 +33,7 @@ from mitmproxy.proxy.layers.websocket import WebsocketLayer
 
 from mitmgate.errors import WireError
 from mitmgate.mitm.guard import failure_response
-from mitmgate.mitm.sockets import GateWebsocketLayer
+from mitmgate.mitm.sockets import GateWebsocketLayer, SocketKeeper
 
 logger = logging.getLogger("mitmgate.streams")
 
@@ -77,7 +77,7 @@ class EventJudge(Protocol):
         """Take in *chunk*, yield what may go on."""
 
 
-class StreamKeeper(Protocol):
+class StreamKeeper(SocketKeeper, Protocol):
     """What the layers need of the gate."""
 
     def stream_of(self, flow: http.HTTPFlow) -> EventJudge | None:
@@ -114,11 +114,7 @@ class GateHttpStream(HttpStream):
         """Take in the head of an answer; one that cannot be judged is replaced at once."""
         yield from super().state_wait_for_response_headers(event)
         if self._keeper.is_refused(self.flow):
-            # Its body may never end.
-            yield SendHttp(
-                RequestProtocolError(self.stream_id, "refused", ErrorCode.KILL),
-                self.context.server,
-            )
+            yield self._to_server_end()  # the body that is refused may never end
             yield from self.send_response()
 
     @property
@@ -152,6 +148,11 @@ class GateHttpStream(HttpStream):
         try:
             self._queued = max(0, self._queued - len(event.data))
             yield from self._judged(judge, event.data)
+        except StreamEndedError as error:
+            self._last_words(error)
+            yield self._to_server_end()
+            # A broken body leaves an SDK's client waiting for the rest of it.
+            yield from self.send_response(already_streamed=True)
         except Exception as error:  # noqa: BLE001 - whatever fails here must not pass
             last = self._last_words(error)
             if last:
@@ -226,6 +227,10 @@ class GateHttpStream(HttpStream):
         self._holding = False
         if self._queued > QUEUED_BYTES:
             raise WireError("stream_too_fast", "too much came while an event was held")
+
+    def _to_server_end(self) -> SendHttp:
+        end = RequestProtocolError(self.stream_id, "refused", ErrorCode.KILL)
+        return SendHttp(end, self.context.server)
 
     def _to_client(self, event: HttpEvent) -> SendHttp:
         return SendHttp(event, self.context.client)

@@ -125,10 +125,16 @@ def _failure(value: dict[str, Any]) -> Failure:
     return Failure(None if number is None else _request_id(number), error)
 
 
+MAX_ID = 1024
+"""The longest id: each is kept until its answer came."""
+
+
 def _request_id(value: Any) -> RequestId:
     # A null id is a request to one server and a notification to the next; true is 1 in Python.
     if isinstance(value, bool) or not isinstance(value, (int, str)):
         raise WireError("bad_id", "an id must be an integer or a string")
+    if (len(value) if isinstance(value, str) else value.bit_length() // 4) > MAX_ID:
+        raise WireError("bad_id", f"an id is longer than {MAX_ID} characters")
     return value
 
 

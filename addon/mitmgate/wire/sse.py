@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -12,7 +11,7 @@ MAX_EVENT = 8 * 1024 * 1024
 _CR, _LF = 13, 10
 _BOM = b"\xef\xbb\xbf"
 _PLAIN = "event: message\ndata: "
-_EMPTY_LINES = re.compile(rb"(?::?\n)*\n")
+_KEEP_ALIVES = (b"\n" * 1024, b":\n\n" * 1024)
 _FIELDS = frozenset({"data", "event", "id", "retry"})
 # What Python's str.splitlines takes for line ends and the standard does not. JSON may hold
 # the last three in strings, the others never.
@@ -77,8 +76,8 @@ class SseDecoder:
         buffer = self._buffer
         if buffer and not (self._search or self._at_start or b"\r" in buffer):
             # Keep-alives mean nothing, and megabytes of them pack into a few bytes: one block.
-            if buffer[0] in b"\n:" and (empty := _EMPTY_LINES.match(buffer)):
-                return self._take(empty.end())
+            if buffer.startswith(_KEEP_ALIVES):
+                return self._take(len(_KEEP_ALIVES[buffer[0] != _LF]))
             blank_line = buffer.find(b"\n\n")
             if blank_line > 0 and buffer[0] != _LF:
                 return self._take(blank_line + 2)
