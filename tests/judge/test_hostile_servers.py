@@ -9,6 +9,7 @@ import pytest
 from judging import (
     INJECTION,
     KEY,
+    answer,
     call,
     decide,
     event,
@@ -282,3 +283,10 @@ def test_an_id_that_would_fill_the_memory_is_refused(number: Any) -> None:
     decide(judge, request("GET", headers=STREAM, exchange="s"))
     outcome = decide(judge, event(message("ping", number=number), exchange="s"))
     assert (outcome.verdict, outcome.rule) == (DENIED, "bad_id")
+
+
+def test_an_answer_that_hides_a_stream_is_denied_under_the_id_that_waits() -> None:
+    judge = make_judge()
+    decide(judge, call("get_x", number=7))
+    odd = (("content-type", "application/json;x=text/event-stream"),)
+    assert stops(judge, answer(text_result("hi", KEY), headers=odd))["id"] == 7

@@ -22,7 +22,7 @@ from piping import Rig, make_rig
 from mitmgate.errors import WireError
 from mitmgate.judge.limits import Limits
 from mitmgate.mitm import streams
-from mitmgate.mitm.events import StreamJudge
+from mitmgate.mitm.events import MOST_DENIED, StreamJudge
 from mitmgate.mitm.gate import Gate
 from mitmgate.mitm.streams import TURN, GateHttpStream, HeldEvent, SseEventHook, SseTurnHook
 from mitmgate.wire.http import AnswerHead
@@ -120,6 +120,13 @@ async def test_a_plain_stream_may_go_on_for_ever(rig: Rig) -> None:
                     if isinstance(piece, bytes)) == comment * 50  # fmt: skip
 
 
+async def test_a_stream_of_denials_ends(rig: Rig) -> None:
+    judge = await stream(rig, None)
+    with pytest.raises(WireError) as caught:
+        list(judge.feed(b"data: x\n\n" * (MOST_DENIED + 1)))
+    assert caught.value.code == "too_many_denials"
+
+
 class Broken:
     """A keeper that fails at everything."""
 
@@ -137,7 +144,7 @@ class Broken:
         raise AssertionError("no WebSocket here")
 
     def pause(self, _flow: object, *, paused: bool) -> None:
-        raise RuntimeError("no such connection")
+        raise RuntimeError(f"no such connection: {paused}")
 
     def stream_failed(self, _flow: object, _error: Exception) -> bytes:
         raise RuntimeError("a full disk, and more")

@@ -1,31 +1,26 @@
-"""Hostile bytes, made of real messages, and what must hold for all of them.
+"""Hostile bytes, made of real messages, and what must hold for all that reads them.
 
-A mutation is three numbers, so that hypothesis can shrink a list of them and a plain random
-loop can make millions. Each oracle takes bytes and raises nothing but AssertionError.
+What must hold for the judge stands in ``hostile_exchanges``. A mutation is three numbers, so that
+hypothesis can shrink a list of them and a plain random loop can make millions. Each oracle takes
+bytes and raises nothing but AssertionError.
 """
 
 from __future__ import annotations
 
 import functools
 import gzip
-import json
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import pairwise
 
 import brotli
 import zstandard
-from judging import JSON, SERVER, make_judge
+from judging import JSON
 from specification import MODERN, exchanges, spellings
 
 from mitmgate.errors import WireError
-from mitmgate.judge.inputs import AnswerInput, EndInput, EventInput, Input, RequestInput
-from mitmgate.judge.judge import Judge
-from mitmgate.judge.limits import Limits
-from mitmgate.policy.verdict import Verdict
 from mitmgate.wire.body import BodyDecoder, decode_body, decode_text
 from mitmgate.wire.edit import apply_edits
-from mitmgate.wire.http import AnswerHead, Headers, RequestHead
 from mitmgate.wire.jsonrpc import (
     Batch,
     Failure,
@@ -243,52 +238,3 @@ def _blocks(pieces: Iterable[bytes]) -> tuple[list[SseBlock], str | None]:
         return blocks, problem.code
     assert sum(len(block.raw) for block in blocks) + len(decoder.finish()) == taken
     return blocks, None
-
-
-def fuzz_judge() -> Judge:
-    """Return a judge whose memory holds little."""
-    return make_judge(limits=Limits(body=LIMIT, event=LIMIT, exchanges=8, remembered=8))
-
-
-def inputs_of(data: bytes, what: int) -> Iterator[Input]:
-    """Yield a call and what answers it, *data* in each place where a peer may put it."""
-    number = what // 3
-    kind = CONTENT_TYPES[number % len(CONTENT_TYPES)] or "application/json"
-    exchange = f"x{number % 11}"
-    named = sorted(exchanges())[number % len(exchanges())]
-    headers: Headers = tuple({**dict(exchanges()[named].headers), "content-type": kind}.items())
-    host = (SERVER, SERVER, "docs.example")[number % 3]
-    head = RequestHead("POST", "https", host, 443, "/mcp", headers)
-    plain = json.dumps(
-        {"jsonrpc": "2.0", "id": 0, "method": "tools/call", "params": {"name": "get"}}
-    )
-    body = data if what % 3 == 0 else plain.encode()
-    yield RequestInput(exchange, "agent", head, host, body)
-    if what % 3 == 1:
-        answer = AnswerHead(200 if number % 4 else 400, (("content-type", kind),))
-        yield AnswerInput(exchange, answer, data)
-    elif what % 3 == 2:
-        stream = AnswerHead(200, (("content-type", "text/event-stream"),))
-        event = ("message", "", "endpoint", "ping")[number % 4]
-        yield EventInput(exchange, 0, event, data.decode("utf-8", "replace"), stream)
-        yield EventInput(exchange, 1, "message", plain, stream)
-    if number % 5 == 0:
-        yield EndInput(exchange)
-
-
-def check_judge(judge: Judge, given: Input) -> None:
-    """Any input: an outcome, and everything a proxy may ask about it has an answer."""
-    prepared = judge.prepare(given)
-    outcome = judge.conclude(prepared, now=0.0)
-    if isinstance(given, EndInput):
-        assert outcome is None
-        return
-    assert outcome is not None
-    assert outcome.exchange == given.exchange
-    if outcome.verdict is Verdict.DENY:
-        assert outcome.effective is Verdict.DENY
-        assert outcome.agent_reason
-    if outcome.effective is not Verdict.ALLOW:
-        assert judge.reply(outcome, "no").status in (200, 202, 400, 403, 405, 413, 421, 502)
-    edited = judge.edited(outcome, prepared)
-    assert (edited is not None) == bool(outcome.edits)

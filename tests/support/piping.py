@@ -53,6 +53,10 @@ class Capture:
     def resolution(self, _outcome: Outcome, resolution: Resolution) -> bool:
         return self._take("resolution", resolution)
 
+    @property
+    def crowded(self) -> bool:
+        return False
+
 
 @dataclass
 class Rig:

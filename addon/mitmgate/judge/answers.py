@@ -98,10 +98,14 @@ def judge_server(context: Context, prepared: PreparedMessage) -> Concluded:
         problem = body.problem or WireError("parse_error", "the message is not JSON-RPC")
         return _unreadable(context.exchange, problem, prepared.findings)
     concluded = _judge_messages(context, body.message, prepared.findings, 200)
-    if concluded.weighed.decision.verdict is Verdict.ASK:
-        weighed = replace(concluded.weighed, decision=cannot_wait(concluded.weighed.decision))
-        concluded = replace(concluded, weighed=weighed)
-    return concluded
+    return _at_once(concluded)
+
+
+def _at_once(concluded: Concluded) -> Concluded:
+    weighed = concluded.weighed
+    if weighed.decision.verdict is Verdict.ASK:
+        weighed = replace(weighed, decision=cannot_wait(weighed.decision))
+    return replace(concluded, weighed=weighed, parts=tuple(map(_at_once, concluded.parts)))
 
 
 def _join(context: Context, given: AnswerInput | EventInput) -> None:

@@ -66,6 +66,11 @@ class Recording:
         """Why nothing is written any more, or None."""
         return self._writer.failure
 
+    @property
+    def crowded(self) -> bool:
+        """Whether more waits to be written than should."""
+        return self._writer.crowded
+
     def input(self, given: Input) -> bool:
         """Take an input, in the order in which inputs are concluded."""
         at = self._at()

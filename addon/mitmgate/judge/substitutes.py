@@ -96,7 +96,7 @@ def _for_client(
             return None
         case _ if outcome.code == "unmatched_answer":
             return None
-        case Result() | Failure() if message.id is not None:
+        case Result() | Failure() if message.id is not None and outcome.code != "parse_error":
             own = (r for r in exchange.requests if key_of(r.id) == key_of(message.id))
             asked = next(own, Request(message.id, outcome.subject.method))
             return request_denial(outcome, exchange, asked, text)

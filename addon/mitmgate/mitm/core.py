@@ -47,6 +47,9 @@ class Core(Protocol):
     async def decide(self, given: Input, *, connection: str) -> Ruling | None:
         """Judge *given* and wait for a person where it takes one; None: it simply passes."""
 
+    async def caught_up(self) -> None:
+        """Give other work its turn, and what is written behind time to catch up."""
+
     def judge_now(self, given: Input) -> Judged | None:
         """Judge *given* without waiting."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from mitmproxy import http
 
+from mitmgate.errors import WireError
 from mitmgate.judge.channels import ENDS_STREAM
 from mitmgate.judge.inputs import EventInput
 from mitmgate.mitm.core import Core, Judged, Ruling
@@ -14,6 +15,8 @@ from mitmgate.mitm.streams import HeldEvent, StreamEndedError
 from mitmgate.wire.body import BodyDecoder
 from mitmgate.wire.http import AnswerHead
 from mitmgate.wire.sse import SseBlock, SseDecoder, drop_block, replace_data
+
+MOST_DENIED = 1000  # events of one stream: each is a record, and some bytes are millions of events
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ class StreamJudge:
         self._flow = flow
         self._exchange = exchange
         self._head = head
-        self._number = 0
+        self._number = self._denied = 0
         # A plain stream has no bound of its own; each event has. What is compressed needs one:
         # one chunk of it can be gigabytes. MCP servers are asked not to compress.
         encoding = head.get("content-encoding")
@@ -91,6 +94,9 @@ class StreamJudge:
             )  # fmt: skip
         if ruling.outcome.code in ENDS_STREAM:
             raise StreamEndedError(ruling.outcome.code)
+        self._denied += 1
+        if self._denied > MOST_DENIED:
+            raise WireError("too_many_denials", f"{MOST_DENIED} events of a stream were denied")
         if ruling.instead is None:
             return drop_block(block)
         # Without an id: an error event with one makes a client reconnect and wait for ever.

@@ -5,7 +5,6 @@ Every hook carries the guard, so that a failure denies under stock mitmproxy too
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable
 
 from mitmproxy import http, tls
@@ -214,7 +213,7 @@ class Gate:
     async def sse_turn(self, flow: http.HTTPFlow) -> None:
         """Let other connections have their turn."""
         del flow
-        await asyncio.sleep(0)
+        await self._core.caught_up()
 
     async def sse_event(self, held: HeldEvent) -> None:
         """Wait for a person's answer to one event of a stream."""

@@ -91,6 +91,12 @@ class CaptureWriter:
         """Whether what is offered now will be written."""
         return self.failure is None and not self._closing.is_set()
 
+    @property
+    def crowded(self) -> bool:
+        """Whether more waits to be written than should: who can wait should."""
+        behind = len(self._jobs) * 2 > self._queue_size
+        return self.alive and (behind or self._waiting_bytes * 2 > self._queue_bytes)
+
     def offer(self, job: Job, *, size: int = 0) -> bool:
         """Queue *job*, which writes about *size* bytes; False when it will not be written."""
         with self._lock:

@@ -37,6 +37,7 @@ from mitmgate.serve.views import log_line, pending_of, printable, row_of, withou
 from mitmgate.serve.waiting import Given, Waiting
 
 _TURNS = 20  # of the loop: each of mitmproxy's hooks on the way to the client takes one
+_PAUSE = 0.01  # seconds, while the capture is written
 INLINE_BYTES = 32 * 1024  # above this a hop to a thread (93 us) costs less than the wait
 _BY_A_PERSON = frozenset({"console", "shell", "api"})
 
@@ -59,6 +60,10 @@ class Capturer(Protocol):
 
     def resolution(self, outcome: Outcome, resolution: Resolution) -> bool:
         """Take a person's answer to *outcome*."""
+
+    @property
+    def crowded(self) -> bool:
+        """Whether more waits to be written than should."""
 
 
 class Pipeline:
@@ -88,6 +93,12 @@ class Pipeline:
         self._asking = 0
         self._nobody_asks = asyncio.Event()
         self._nobody_asks.set()
+
+    async def caught_up(self) -> None:
+        """Give other work its turn, and the capture's writer time where much waits for it."""
+        await asyncio.sleep(0)
+        while self._capture is not None and self._capture.crowded:  # noqa: ASYNC110 - a thread
+            await asyncio.sleep(_PAUSE)
 
     async def decide(self, given: Input, *, connection: str) -> Ruling | None:
         """Judge *given* and wait for a person where it takes one; None: it simply passes."""
