@@ -82,16 +82,17 @@ def start_gate(tmp_path: Path, pki: tuple[Path, Path]) -> Iterator[Callable[...,
             file = folder / "policy.yaml"
             file.write_text(policy)
             state, captures = folder / "state", folder / "captures"
+            log = stack.enter_context((folder / "log").open("w"))  # a pipe that nobody reads fills
             process = subprocess.Popen(
                 [sys.executable, "-m", "mitmgate", "run", "--listen", "127.0.0.1:0",
                  "--policy", str(file), "--state-dir", str(state), "--capture", str(captures),
                  "--upstream-ca", str(pki[0]), *arguments],
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, text=True,
             )  # fmt: skip
             stack.callback(ended, process)
             line = process.stdout.readline() if process.stdout else ""
             if not line:
-                raise AssertionError(f"did not start: {process.communicate()[1]}")
+                raise AssertionError(f"did not start: {(folder / 'log').read_text()}")
             return Gate(process, json.loads(line), state, captures, file)
 
         yield start
