@@ -43,7 +43,7 @@ def test_the_end_denies_what_waits_and_leaves_whole_files(
     denied = agent.read()
     assert denied["error"] is True
     assert str(denied["text"]).startswith("The proxy is shutting down.")
-    out, log = gate.process.communicate(timeout=30)
+    out, _, log = gate.end()
     assert (gate.process.returncode, out) == (0, "")
     assert [line for line in log.splitlines() if "trouble" in line or "Traceback" in line] == []
     assert mcp.calls == [("read_note", {"title": "x"})]

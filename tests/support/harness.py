@@ -206,8 +206,14 @@ class Gate:
     def stop(self) -> tuple[int, str]:
         """End it as Ctrl-C does; return its exit code and what it logged."""
         self.process.send_signal(signal.SIGINT)
-        _, errors = self.process.communicate(timeout=30)
-        return self.process.returncode, errors
+        return self.end()[1:]
+
+    def end(self) -> tuple[str, int, str]:
+        """Wait for its end; return what it printed, its exit code and what it logged."""
+        out, errors = self.process.communicate(timeout=30)
+        log = self.policy.with_name("log")
+        # Standard error is a file where the fixture made one: a pipe that nobody reads fills.
+        return out, self.process.returncode, errors or (log.read_text() if log.exists() else "")
 
 
 def mitmgate(
