@@ -51,16 +51,22 @@ check: lint ## what to run before every commit: lint and the fast tests
 	$(BIN)/pytest -q -n 2 --ignore=tests/e2e --ignore=tests/packaging --ignore=tests/tui
 
 test: lint .peers/.ready ## everything; this is what CI runs
-	$(BIN)/pytest -q -n 2
+	$(BIN)/pytest -q -n 3
 
 soak: .venv/.ready .peers/.ready ## the property tests, forty times longer
 	$(BIN)/pytest -q -n 2 --timeout=3600 --hypothesis-profile=deep --ignore=tests/packaging
 
-docs: .venv/.ready ## write docs/cli.md and docs/console.svg from the program itself
+docs: .venv/.ready ## write the pages and schemas that the program itself tells
 	$(BIN)/python -m mitmgate.cli.reference > docs/cli.md.new
 	mv docs/cli.md.new docs/cli.md
 	$(BIN)/python -m mitmgate_tui.screenshot > docs/console.svg.new
 	mv docs/console.svg.new docs/console.svg
+	$(BIN)/python -m mitmgate.policy.reference > docs/policy-reference.md.new
+	mv docs/policy-reference.md.new docs/policy-reference.md
+	$(BIN)/mitmgate schema > rules/policy.schema.json.new
+	mv rules/policy.schema.json.new rules/policy.schema.json
+	$(BIN)/mitmgate schema --pack > rules/pack.schema.json.new
+	mv rules/pack.schema.json.new rules/pack.schema.json
 
 bench: .venv/.ready ## latency of a call and of an event: direct, stock mitmproxy, mitmgate, side by side
 	$(BIN)/python bench/calls.py

@@ -58,7 +58,7 @@ def test_what_we_ship_is_good(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     check(copies)
     out, err = capsys.readouterr()
     assert (len(out.splitlines()), err) == (len(copies), "")
-    assert "(pack, " in out
+    assert "(pack of detectors, " in out
     assert "(policy, " in out
 
 

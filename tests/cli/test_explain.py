@@ -85,7 +85,7 @@ def test_each_rule_tried_is_told(policy: Path, capsys: pytest.CaptureFixture[str
 
 def test_a_condition_that_fails_is_told(policy: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run(policy, "github", "push_x")
-    assert "params do not have the wanted value at /arguments/force" in capsys.readouterr().out
+    assert "where does not hold: /arguments/force equals true" in capsys.readouterr().out
 
 
 def test_a_key_in_doubt_is_told(policy: Path, capsys: pytest.CaptureFixture[str]) -> None:

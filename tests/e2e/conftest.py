@@ -32,7 +32,7 @@ from harness import (
 
 from mitmgate.demo.pki import make_pki
 from mitmgate.mitm.gate import Gate as GateAddon
-from mitmgate.policy.load import load_policy
+from mitmgate.policy.source import PolicySource
 from mitmgate.serve.launch import Running, Settings, proxy
 
 
@@ -150,8 +150,9 @@ def run_proxy(tmp_path: Path, pki: tuple[Path, Path]) -> Iterator[Callable[..., 
         ) -> InProcess:
             text = POLICY.replace("MCP_PORT", str(port_of_mcp))
             text += f"scan: {{injection: {{results: {injection}}}}}\n"
-            policy = load_policy(text, file="policy.yaml")
-            settings = Settings(policy=policy, state=tmp_path / "state", port=0,
+            policy = tmp_path / "policy.yaml"
+            policy.write_text(text)
+            settings = Settings(source=PolicySource(policy), state=tmp_path / "state", port=0,
                                 upstream_ca=pki[0], **changes)  # fmt: skip
 
             async def enter() -> tuple[Any, Running]:

@@ -53,8 +53,8 @@ POLICIES: dict[str, tuple[str | None, list[str]]] = {
     "an empty file": ("", ["FILE: the file is empty (start with version: 1)"]),
     "a file of comments": ("# soon\n", ["FILE: the file is empty (start with version: 1)"]),
     "a key that nobody knows": ("version: 1\ncolour: red\n", [
-        "FILE:2: colour: unknown key (known keys: version, mode, network, servers, mcp, egress, "
-        "scan, hold)",
+        "FILE:2: colour: unknown key (known keys: version, mode, extends, network, agents, "
+        "servers, mcp, egress, scan, hold)",
     ]),
     "the same key twice": ("version: 1\nmode: enforce\nmode: shadow\n", [
         "FILE:3: mode: duplicate key, first on line 2 (remove one)",
@@ -71,8 +71,8 @@ POLICIES: dict[str, tuple[str | None, list[str]]] = {
     "several problems at once": (
         "version: 1\ncolour: red\nmcp:\n  rules:\n    - {id: a, then: alow}\n"
         'egress:\n  rules:\n    - {id: b, host: "*.*.com", then: allow}\n', [
-            "FILE:2: colour: unknown key (known keys: version, mode, network, servers, mcp, "
-            "egress, scan, hold)",
+            "FILE:2: colour: unknown key (known keys: version, mode, extends, network, agents, "
+            "servers, mcp, egress, scan, hold)",
             "FILE:5: mcp.rules.0.then: must be 'allow', 'ask' or 'deny' (did you mean allow?)",
             "FILE:8: egress.rules.0.host: a * is allowed only as the whole first label, as in "
             "*.example.com",
@@ -102,9 +102,9 @@ OPTIONS: dict[str, tuple[list[str], list[str]]] = {
         "--listen: not HOST:PORT: 127.0.0.1:65536 (for example 127.0.0.1:8080)",
     ]),
     "every address of this machine": (["--listen", "0.0.0.0:0"], [
-        "--listen: 0.0.0.0 can be reached from other machines, and no agent credentials are set: "
-        "everybody there could use this proxy (listen on 127.0.0.1, or add --open if that is "
-        "meant)",
+        "--listen: 0.0.0.0 can be reached from other machines, and agents need no credentials: "
+        "everybody there could use this proxy (set network.require_agents in the policy, listen "
+        "on 127.0.0.1, or add --open)",
     ]),
     "every address, around the check": (["--set", "listen_host=0.0.0.0"], [
         "mitmproxy option listen_host: has an option of its own (use --listen)",
@@ -113,9 +113,9 @@ OPTIONS: dict[str, tuple[list[str], list[str]]] = {
         "--mode: a mode does not say where to listen (use --listen)",
     ]),
     "a name that only looks like loopback": (["--listen", "127.0.0.1.example.com:0"], [
-        "--listen: 127.0.0.1.example.com can be reached from other machines, and no agent "
-        "credentials are set: everybody there could use this proxy (listen on 127.0.0.1, or add "
-        "--open if that is meant)",
+        "--listen: 127.0.0.1.example.com can be reached from other machines, and agents need no "
+        "credentials: everybody there could use this proxy (set network.require_agents in the "
+        "policy, listen on 127.0.0.1, or add --open)",
     ]),
     "unsafe options, each by name": (
         ["--set", "http2=true", "--set", "rawtcp=true", "--set", "ignore_hosts=.", "--set",

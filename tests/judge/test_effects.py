@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 
 import pytest
-from judging import with_scan
+from judging import POLICY, call, message, post, scanner, with_scan
 
 from mitmgate.judge.effects import on_surface, weigh
+from mitmgate.judge.judge import Judge
 from mitmgate.policy.load import Policy, load_policy
 from mitmgate.policy.verdict import Decision, Verdict
 from mitmgate.scan.finding import Finding
@@ -108,3 +110,46 @@ def test_on_surface() -> None:
     moved = on_surface([SECRET, WORDS], Surface.MODEL_REQUEST)
     assert {finding.surface for finding in moved} == {Surface.MODEL_REQUEST}
     assert [finding.rule for finding in moved] == ["secret.x", "injection.x"]
+
+
+def test_the_locked_layer_is_enforced_in_shadow_mode_whatever_decided(tmp_path: Path) -> None:
+    locked = tmp_path / "locked.yaml"
+    locked.write_text(
+        "version: 1\nmcp:\n  rules:\n"
+        "    - {id: floor, tool: push, then: ask, redact: /arguments/token}\n"
+        "    - {id: hush, tool: get_x, then: allow, redact: /arguments/token}\n"
+    )
+    policy = load_policy(f"mode: shadow\n{POLICY}", file="p.yaml", locked=locked)
+    judge = Judge(policy, scanner())
+    for tool, force, effective in (
+        ("push", False, Verdict.ASK),  # the rule of the policy asks as well
+        ("push", True, Verdict.ASK),  # it would deny, and that is shadowed
+        ("get_x", False, Verdict.ALLOW),
+        ("rm", False, Verdict.ALLOW),  # denied by otherwise, and that is shadowed
+    ):
+        given = call(tool, {"token": "t", "force": force})
+        prepared = judge.prepare(given)
+        outcome = judge.conclude(prepared, now=0.0)
+        assert outcome is not None
+        assert outcome.effective is effective, outcome
+        edited = judge.edited(outcome, prepared)
+        assert (edited is not None and "[redacted]" in edited) == (tool != "rm")
+
+
+def test_in_a_batch_the_locked_layer_holds_for_each_message(tmp_path: Path) -> None:
+    locked = tmp_path / "locked.yaml"
+    locked.write_text(
+        "version: 1\nmcp:\n  rules:\n    - {id: floor, tool: push, then: deny}\n"
+        "    - {id: hush, tool: get_x, then: allow, redact: /arguments/token}\n"
+    )
+    judge = Judge(load_policy(f"mode: shadow\n{POLICY}", file="p.yaml", locked=locked), scanner())
+    reads = message("tools/call", {"name": "get_x", "arguments": {"token": "t"}}, number=1)
+    removes = message("tools/call", {"name": "rm", "arguments": {}}, number=2)
+    pushes = message("tools/call", {"name": "push", "arguments": {}}, number=3)
+    for batch, effective in (([reads, removes], Verdict.ALLOW), ([removes, pushes], Verdict.DENY)):
+        prepared = judge.prepare(post(batch))
+        outcome = judge.conclude(prepared, now=0.0)
+        assert outcome is not None
+        assert outcome.effective is effective
+        edited = judge.edited(outcome, prepared)
+        assert (edited is not None) == (reads in batch)

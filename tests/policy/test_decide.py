@@ -9,18 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mitmgate.policy.decide import (
-    Call,
-    EgressCall,
-    connect_denied,
-    decide,
-    decide_egress,
-    decide_unknown,
-    scan_effect,
-    trace,
-)
+from mitmgate.policy.call import EgressCall
+from mitmgate.policy.decide import Call, decide, decide_unknown, scan_effect
+from mitmgate.policy.egress import connect_denied, decide_egress
 from mitmgate.policy.globs import GlobSet
 from mitmgate.policy.load import Policy, load_policy
+from mitmgate.policy.rules import RuleSet
+from mitmgate.policy.trace import trace
 from mitmgate.policy.verdict import Decision, Verdict
 
 TEXT = """\
@@ -199,9 +194,9 @@ class _Broken(GlobSet):
 
 
 def test_a_bug_while_deciding_denies() -> None:
-    rule = dataclasses.replace(POLICY.mcp_rules[0], tools=_Broken(frozenset(), ()))
+    rule = dataclasses.replace(POLICY.mcp_rules[0], tools=_Broken(frozenset({"secret-name"}), ()))
     egress = dataclasses.replace(POLICY.egress_rules[0], hosts=None)  # type: ignore[arg-type]
-    broken = dataclasses.replace(POLICY, mcp_rules=(rule,), egress_rules=(egress,))
+    broken = dataclasses.replace(POLICY, calls=RuleSet([rule]), egress_rules=(egress,))
     decisions = [
         decide(broken, tool_call("github", "secret-name")),
         decide_egress(broken, EgressCall("agent", "a.example", 443, "GET", "/")),

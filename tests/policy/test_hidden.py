@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mitmgate.policy.decide import Call, decide, hidden_names, trace
+from mitmgate.policy.decide import Call, decide, hidden_names
 from mitmgate.policy.load import Policy, load_policy
+from mitmgate.policy.trace import trace
 from mitmgate.policy.verdict import Verdict
 
 HEAD = """\
@@ -33,7 +34,7 @@ def call(tool: str, server: str | None = "a", **arguments: Any) -> Call:
 
 
 def hides(policy: Policy, method: str, name: str, server: str | None = "a") -> bool:
-    test = hidden_names(policy, server, "agent", method)
+    test = hidden_names(policy, Call("agent", server, method))
     return test is not None and test(name)
 
 
@@ -118,7 +119,7 @@ def test_lists_where_nothing_is_hidden_need_no_look(
     method: str, server: str | None, some: bool
 ) -> None:
     policy = policy_of(f"server: a, {HIDE}", "method: prompts/get, tool: p, then: deny, hide: true")
-    assert (hidden_names(policy, server, "agent", method) is not None) is some
+    assert (hidden_names(policy, Call("agent", server, method)) is not None) is some
 
 
 def test_prompts_and_resources_are_hidden_by_their_methods() -> None:

@@ -8,9 +8,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mitmgate.policy.decide import Call, decide, trace
+from mitmgate.policy.call import Call
+from mitmgate.policy.decide import decide
 from mitmgate.policy.keys import MAX_KEYS, MAX_ODD_LETTERS, KeyFolds
 from mitmgate.policy.load import load_policy
+from mitmgate.policy.trace import trace
 from mitmgate.policy.verdict import Verdict
 
 POLICY = load_policy(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from mitmgate.policy.lint import lint
@@ -127,3 +129,52 @@ def test_a_misspelt_method_is_told_and_an_unheard_of_one_is_not() -> None:
     body = "mcp: {rules: [{id: one, method: [tool/call, events/list_all, x-own], then: deny}]}"
     assert warnings(body)[0] == "MCP has no method tool/call that we know of"
     assert warnings(body.replace("tool/call, events/list_all, ", "")) == []
+
+
+NOBODY = {
+    "an agent that there is": ("agent: ci", None),
+    "an agent by glob": ("agent: x*", None),
+    "an address": ("agent: 10.0.0.7", None),
+    "an agent that there is not": ("agent: cy", "no agent is named cy"),
+    "a group that there is": ("group: bots", None),
+    "a group that there is not": ("group: robots", "no agent is of group robots"),
+    "a revision that there is": ('revision: "2025-11-25"', None),
+    "a revision that there is not": ('revision: "2025-11-26"', "no revision 2025-11-26 is known"),
+}
+
+
+@pytest.mark.parametrize(("condition", "said"), NOBODY.values(), ids=NOBODY)
+def test_rules_for_nobody(condition: str, said: str | None) -> None:
+    rule = f"{{id: r, {condition}, then: deny}}"
+    body = f"agents: {{ci: {{groups: [bots]}}}}\nmcp: {{rules: [{rule}]}}\n"
+    assert warnings(body) == ([said] if said else [])
+
+
+BROAD = {
+    "every tool of every server": ("mcp", 'tool: "*", then: allow', True),
+    "every tool of one server": ("mcp", 'server: a, tool: "*", then: allow', False),
+    "every tool under a condition": (
+        "mcp", 'tool: "*", where: {/a: {equals: 1}}, then: allow', False),
+    "every tool denied": ("mcp", 'tool: "*", then: deny', False),
+    "a top-level domain": ("egress", 'host: "*.com", then: allow', True),
+    "a domain": ("egress", 'host: "*.example.com", then: allow', False),
+    "a top-level domain denied": ("egress", 'host: "*.com", then: deny', False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("section", "rule", "told"), BROAD.values(), ids=BROAD)
+def test_rules_that_are_too_broad(section: str, rule: str, told: bool) -> None:
+    rest = "" if section == "mcp" else "mcp: {rules: [{id: all, then: deny}]}\n"
+    found = warnings(f"{rest}{section}: {{rules: [{{id: r, {rule}}}]}}\n")
+    assert any("rule r allows every" in one or "opens every" in one for one in found) is told
+
+
+def test_rules_that_loosen_a_locked_layer(tmp_path: Path) -> None:
+    locked = tmp_path / "locked.yaml"
+    locked.write_text("version: 1\nmcp: {rules: [{id: floor, tool: [get, put], then: deny}]}\n")
+    rules = "{id: own, tool: get, then: allow}, {id: fine, tool: other, then: allow}"
+    text = f"{HEAD}mcp: {{rules: [{rules}]}}\n"
+    found = lint(load_policy(text, file="p", locked=locked), load(text, file="p"))
+    assert [problem.message for problem in found] == [
+        "rule own says allow, and the locked rule floor says deny to all that it matches"
+    ]

@@ -67,7 +67,7 @@ def test_a_rule_hides_only_if_it_says_so() -> None:
     rules = "{id: a, tool: x, then: deny, hide: true}, {id: b, tool: y, then: deny, hide: false}"
     policy = load_policy(f"version: 1\nmcp: {{rules: [{rules}, {{id: c, then: deny}}]}}", file="p")
     assert [rule.hide for rule in policy.mcp_rules] == [True, False, False]
-    assert [rule.id for rule in policy.hide_rules] == ["a"]
+    assert [rule.id for rule in policy.calls.hiding] == ["a"]
 
 
 def test_the_defaults_ask_for_mcp_and_deny_egress() -> None:
@@ -179,7 +179,8 @@ REFUSED = {
     ),
     "a key of a later version": (
         "limits: {}",
-        ["p.yaml:2: limits: unknown key (known keys: version, mode, network, servers, mcp, "
+        ["p.yaml:2: limits: unknown key (known keys: version, mode, extends, network, agents, "
+         "servers, mcp, "
          "egress, scan, hold)"],
     ),
     "a verdict with a typo": (
@@ -239,7 +240,8 @@ REFUSED = {
     ),
     "a where without equals": (
         "mcp:\n  rules: [{id: a, where: {/x: {}}, then: allow}]",
-        ["p.yaml:3: mcp.rules.0.where./x.equals: this key is missing (add it)"],
+        ["p.yaml:3: mcp.rules.0.where./x: at least one operator is needed, as in "
+         "{equals: true}"],
     ),
     "a bare star as host": (
         "egress:\n  rules: [{id: a, host: '*', then: allow}]",

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
 
 import pytest
-from pydantic import BaseModel
 
 from mitmgate.errors import ConfigError
 from mitmgate.net.domains import parse_domain_pattern
-from mitmgate.policy.decide import Call, EgressCall, decide, decide_egress
-from mitmgate.policy.keys import MAX_KEYS, MAX_ODD_LETTERS
+from mitmgate.policy.call import EgressCall
+from mitmgate.policy.decide import Call, decide
+from mitmgate.policy.egress import decide_egress
 from mitmgate.policy.lint import lint
 from mitmgate.policy.load import load_policy, starter_policy, starter_text, with_model_api
-from mitmgate.policy.models import PolicyFile
 from mitmgate.policy.models_list import is_model_api, model_apis
 from mitmgate.strictyaml import load
 
@@ -92,42 +89,3 @@ def test_model_apis_are_recognised() -> None:
     assert is_model_api("api.anthropic.com")
     assert is_model_api("mine.openai.azure.com")
     assert not is_model_api("anthropic.com")
-
-
-def _models(kind: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        yield kind
-        for field in kind.model_fields.values():
-            yield from _models(field.annotation)
-    for inner in get_args(kind):
-        yield from _models(inner)
-
-
-def test_the_page_explains_every_key() -> None:
-    page = PAGE.read_text("utf-8")
-    keys = {key for model in _models(PolicyFile) for key in model.model_fields}
-    assert {"then", "equals", "allow_private", "model_request"} <= keys
-    sections = {"network", "servers", "mcp", "egress", "scan", "hold"}
-    missing = [key for key in keys if f"`{key}`" not in page and f"`{{{key}: " not in page]
-    assert missing == []
-    assert [name for name in sections if f"## `{name}`" not in page] == []
-
-
-def test_the_examples_of_the_page_load() -> None:
-    blocks = PAGE.read_text("utf-8").split("```yaml\n")[1:]
-    examples = [block.partition("```")[0] for block in blocks]
-    assert [load_policy(text, file="policy.md").rule_count for text in examples] == [3, 2, 3]
-
-
-def test_the_page_tells_the_defaults() -> None:
-    page = PAGE.read_text("utf-8")
-    effects = load_policy("version: 1", file="p").effects
-    for surface in ("arguments", "results", "definitions", "egress_request", "model_request"):
-        secrets, injection = (effects[kind, surface] for kind in ("secrets", "injection"))
-        assert f"| `{surface}` | `{secrets}` | `{injection}` |" in page
-
-
-def test_the_page_tells_how_many_keys_are_looked_through() -> None:
-    page = PAGE.read_text("utf-8")
-    assert f"more than {MAX_KEYS:,} keys" in page
-    assert f"{MAX_ODD_LETTERS:,} letters in keys beyond ASCII" in page

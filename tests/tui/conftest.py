@@ -82,6 +82,7 @@ class FakeProxy:
     decided: list[tuple[str, DecideRequest]] = field(default_factory=list)
     answer_status: int = 200
     trouble: str | None = None
+    policy_trouble: str | None = None
     readers: int = 0
     _queues: list[asyncio.Queue[bytes | None]] = field(default_factory=list)
     _server: _Server | None = None
@@ -138,6 +139,7 @@ class FakeProxy:
             version="0.1.0", listen="127.0.0.1:8080", mode="enforce", policy="sha256:3f9c21a04be7",
             pending=len(self.pending), operators=1, decisions=len(self.rows), denied=3,
             healthy=self.trouble is None, trouble=self.trouble,
+            policy_trouble=self.policy_trouble,
         )  # fmt: skip
 
     def beat(self) -> None:

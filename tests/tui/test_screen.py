@@ -121,6 +121,18 @@ async def test_trouble_is_told_in_words(desk: Desk) -> None:
     await desk.shows("▲ audit disk is full")
 
 
+async def test_a_policy_that_waits_or_is_broken_is_told_in_words(desk: Desk) -> None:
+    desk.proxy.policy_trouble = "a policy that loosens waits"
+    desk.proxy.beat()
+    await desk.shows("▲ a policy that loosens waits")
+
+
+async def test_severity_and_shadow_of_a_decision_are_shown(desk: Desk) -> None:
+    desk.proxy.hold(make_pending("pay", severity="critical", shadow="deny by no-rm"))
+    await desk.shows("critical")
+    await desk.shows("◌ deny by no-rm")
+
+
 async def test_strangers_text_is_never_markup(desk: Desk) -> None:
     name = "[bold]x[/] [@click=app.leave]y[/]"
     desk.proxy.row(make_row("row", tool=name, rule="[red]r[/]"))

@@ -11,6 +11,7 @@ import typer
 
 from mitmgate import __version__
 from mitmgate.cli import (
+    agent,
     audit,
     ca,
     check,
@@ -18,9 +19,12 @@ from mitmgate.cli import (
     env,
     explain,
     operator,
+    packs,
+    policy,
     replay,
     run,
     scan,
+    schema,
     servers,
 )
 from mitmgate.errors import ConfigError
@@ -78,6 +82,10 @@ app.command()(operator.approve)
 app.command()(operator.deny)
 app.command()(servers.servers)
 app.command()(replay.replay)
+app.command()(packs.packs)
+app.command()(schema.schema)
+app.add_typer(policy.app, name="policy")
+app.add_typer(agent.app, name="agent")
 app.add_typer(audit.app, name="audit")
 app.add_typer(ca.app, name="ca")
 app.command()(scan.scan)

@@ -41,7 +41,7 @@ def pending(
     \b
     Example: mitmgate pending --json
     """
-    answer = _call("GET", "/v1/pending", state, key=_key(key_file, needed=False))
+    answer = call_gate("GET", "/v1/pending", state, key=operator_key(key_file, needed=False))
     if as_json:
         typer.echo(json.dumps(answer, ensure_ascii=False))
         return
@@ -119,7 +119,8 @@ def read_key_file(path: Path) -> str:
     return key
 
 
-def _key(file: Path | None, *, needed: bool = True) -> str | None:
+def operator_key(file: Path | None, *, needed: bool = True) -> str | None:
+    """Return the operator key in *file* or the environment; ConfigError where it is needed."""
     if file is not None:
         return read_key_file(file)
     key = os.environ.get(KEY_VARIABLE)
@@ -137,12 +138,13 @@ def _key(file: Path | None, *, needed: bool = True) -> str | None:
 
 def _decide(key: str, body: dict[str, Any], state: Path | None, key_file: Path | None) -> None:
     body = {**body, "via": "shell", "operator": getpass.getuser()[:100]}
-    _call("POST", f"/v1/pending/{key}", state, key=_key(key_file), body=body)
+    call_gate("POST", f"/v1/pending/{key}", state, key=operator_key(key_file), body=body)
 
 
-def _call(
+def call_gate(
     method: str, path: str, state: Path | None, *, key: str | None, body: Any = None
 ) -> dict[str, Any]:
+    """Return what the running proxy answers; ConfigError where it refuses or is not there."""
     import httpx
 
     socket = state_dir(state) / SOCKET_FILE

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from mitmgate.cli.state import POLICY_FILE, policy_in_force, state_dir
+from mitmgate.cli.state import POLICY_FILE, policy_source, state_dir
 from mitmgate.errors import ConfigError, Problem
 
 if TYPE_CHECKING:
@@ -56,6 +56,19 @@ def run(
     shadow: Annotated[
         bool, typer.Option("--shadow", help="Judge and record, but stop nothing by rule or scan.")
     ] = False,
+    locked: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Rules that nothing can be laxer than; else /etc/mitmgate/locked.yaml.",
+        ),
+    ] = None,
+    trust_reload: Annotated[
+        bool,
+        typer.Option(
+            "--trust-reload", help="Put changed policies in force without an operator's word."
+        ),
+    ] = False,
     is_open: Annotated[
         bool, typer.Option("--open", help="Listen beyond loopback without agent credentials.")
     ] = False,
@@ -76,7 +89,6 @@ def run(
     Example: mitmgate run --listen 127.0.0.1:0 --no-console --capture captures/
     """
     host, port = parse_listen(listen)
-    refuse_open(host, is_open=is_open)
     from mitmgate.cli.operator import read_key_file
     from mitmgate.serve.launch import Settings
 
@@ -86,9 +98,10 @@ def run(
         from mitmgate.cli.first_run import ask_model_api
 
         ask_model_api(folder)
-    rules, source = policy_in_force(policy, folder)
+    source = policy_source(policy, folder, locked)
+    refuse_open(host, is_open=is_open or source.read()[0].policy.require_agents)
     settings = Settings(
-        policy=rules,
+        source=source,
         state=folder,
         host=host,
         port=port,
@@ -96,11 +109,12 @@ def run(
         capture=capture,
         upstream_ca=upstream_ca,
         shadow=shadow,
+        trust_reload=trust_reload,
         options=tuple(options or ()),
     )
     key = read_key_file(operator_key_file) if operator_key_file is not None else None
     use_console = terminal and not no_console
-    raise typer.Exit(start(settings, source=source, console=use_console, key=key))
+    raise typer.Exit(start(settings, source=source.name, console=use_console, key=key))
 
 
 def parse_listen(text: str) -> tuple[str, int]:
@@ -121,10 +135,10 @@ def refuse_open(host: str, *, is_open: bool) -> None:
         return
     raise ConfigError(
         Problem(
-            f"{host} can be reached from other machines, and no agent credentials are set: "
+            f"{host} can be reached from other machines, and agents need no credentials: "
             "everybody there could use this proxy",
             key="--listen",
-            hint="listen on 127.0.0.1, or add --open if that is meant",
+            hint="set network.require_agents in the policy, listen on 127.0.0.1, or add --open",
         )
     )
 
@@ -158,6 +172,7 @@ async def _serve(settings: Settings, *, source: str, console: bool, key: str | N
         loop.add_signal_handler(number, stopping.set)
     log = DecisionLog(muted=console)
     async with proxy(settings, log=log.line, operator_key=key) as running:
+        loop.add_signal_handler(signal.SIGHUP, _reload, running, set())
         print(running.ready_line(with_key=key is None and not console), flush=True)
         if settings.shadow or running.pipeline.judge.mode == "shadow":
             log.notice("shadow mode: decisions are recorded, nothing is stopped by rule or scan")
@@ -170,6 +185,12 @@ async def _serve(settings: Settings, *, source: str, console: bool, key: str | N
         else:
             await stopping.wait()
     return 0
+
+
+def _reload(running: Running, reloads: set[asyncio.Task[object]]) -> None:
+    task: asyncio.Task[object] = asyncio.ensure_future(running.reloader.reload())
+    reloads.add(task)  # the loop keeps only a weak reference
+    task.add_done_callback(reloads.discard)
 
 
 async def _with_console(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mitmgate.policy.load import Policy
+    from mitmgate.policy.source import PolicySource
 
 POLICY_FILE = "policy.yaml"
 SOCKET_FILE = "control.sock"
@@ -22,16 +23,21 @@ def state_dir(option: Path | None) -> Path:
     return default_state_dir(os.environ)
 
 
-def policy_in_force(option: Path | None, state: Path) -> tuple[Policy, str]:
-    """Return the policy that ``run`` would use now, and where it came from.
+def policy_source(option: Path | None, state: Path, locked: Path | None = None) -> PolicySource:
+    """Return where ``run`` would take its policy from now, and the locked layer over it.
 
     That is *option*, else ``policy.yaml`` in the state folder, else the starter policy.
     """
-    from mitmgate.policy.load import load_policy_file, starter_policy
+    from mitmgate.policy.source import PolicySource, locked_file
 
-    if option is not None:
-        return load_policy_file(option), str(option)
     own = state / POLICY_FILE
-    if own.exists():
-        return load_policy_file(own), str(own)
-    return starter_policy(), "the starter policy"
+    path = option if option is not None else own if own.exists() else None
+    return PolicySource(path, locked_file(locked))
+
+
+def policy_in_force(
+    option: Path | None, state: Path, locked: Path | None = None
+) -> tuple[Policy, str]:
+    """Return the policy that ``run`` would use now, and where it came from."""
+    source = policy_source(option, state, locked)
+    return source.read()[0].policy, source.name

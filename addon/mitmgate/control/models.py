@@ -34,7 +34,10 @@ class FindingView(Model):
 
 
 class Row(Model):
-    """One decision as a line of the live view. ``time`` is seconds since the epoch."""
+    """One decision as a line of the live view. ``time`` is seconds since the epoch.
+
+    ``shadow`` is what a rule in shadow mode would have decided, as in ``deny by no-rm``.
+    """
 
     id: str
     time: float
@@ -52,6 +55,8 @@ class Row(Model):
     reason: str
     enforced: bool
     edits: int
+    severity: str | None = None
+    shadow: str | None = None
     findings: tuple[FindingView, ...] = ()
     held: bool = False
 
@@ -105,6 +110,35 @@ class State(Model):
     denied: int
     healthy: bool
     trouble: str | None = None
+    policy_trouble: str | None = None
+
+
+class PolicyView(Model):
+    """The policy in force. ``waiting`` is the hash of one that loosens, ``changes`` how."""
+
+    policy: str
+    source: str
+    mode: Literal["enforce", "shadow"]
+    rules: int
+    problem: str | None
+    waiting: str | None
+    changes: tuple[str, ...]
+    applied: int
+    refused: int
+
+
+class ConfirmRequest(Model):
+    """An operator's word that the policy with this hash may loosen."""
+
+    policy: Annotated[str, Field(max_length=100)]
+    operator: Annotated[str, Field(max_length=100)] | None = None
+
+
+class Reloaded(Model):
+    """What became of a reload."""
+
+    result: Literal["unchanged", "applied", "waiting", "refused"]
+    view: PolicyView
 
 
 class PendingList(Model):

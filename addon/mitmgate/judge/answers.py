@@ -27,14 +27,13 @@ from mitmgate.judge.inputs import AnswerInput, EventInput
 from mitmgate.judge.prepare import PreparedAnswer, PreparedMessage
 from mitmgate.judge.results import asks_inside, judge_failure, judge_result
 from mitmgate.judge.state import Exchange
-from mitmgate.policy.decide import Call, decide, scan_effect
+from mitmgate.policy.decide import decide, scan_effect, strictest
 from mitmgate.policy.load import Policy
 from mitmgate.policy.verdict import Decision, Verdict
 from mitmgate.scan.finding import Finding
 from mitmgate.wire.edit import Swap
 from mitmgate.wire.inventory import Transport
 from mitmgate.wire.jsonrpc import Batch, Failure, Message, Notification, Request
-from mitmgate.wire.methods import is_housekeeping
 from mitmgate.wire.recognise import Recognition, recognise, target_name
 from mitmgate.wire.sessions import Open
 from mitmgate.wire.strictjson import parse_json
@@ -208,26 +207,16 @@ def _judge_server_call(
     exchange = context.exchange
     target = target_name(message.method, message.params)
     subject = exchange.subject.aimed(message.method[:100], (target or "")[:200] or None)
-    call = Call(
-        agent=subject.agent,
-        server=subject.server,
-        method=message.method,
-        tool=target,
-        params=message.params,
-        housekeeping=isinstance(message, Notification) or is_housekeeping(message.method),
-    )
+    told = isinstance(message, Notification)
+    call = context.call(message.method, message.params, housekeeping=told)
     decision = decide(context.policy, call)
     asked = asks_inside(context, message.params)
-    weighed = weigh(context.policy, max(decision, asked, key=_strictness), findings)
+    weighed = weigh(context.policy, strictest(decision, asked), findings, below="/params")
     if isinstance(message, Request):
         session = exchange.conversation
         if session is not None:
             session.server.add(message.id, Open(message.method[:1000], exchange.key))
     return Concluded(subject, weighed, findings)
-
-
-def _strictness(decision: Decision) -> Verdict:
-    return decision.verdict
 
 
 def _judge_egress(context: Context, prepared: PreparedAnswer) -> Concluded:

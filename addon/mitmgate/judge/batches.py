@@ -50,10 +50,16 @@ def judge_batch(
             reason=f"{place}: {decision.reason}",
             agent_reason=f"{told}{decision.agent_reason}",
         )
+    decision = replace(decision, floor=max(part.weighed.decision.floor for part in parts))
     edits = tuple(
         moved(number, edit) for number, part in enumerate(parts) for edit in part.weighed.edits
     )
-    return Concluded(whole, Weighed(decision, edits), findings, parts=parts)
+    floor_edits = tuple(
+        moved(number, edit)
+        for number, part in enumerate(parts)
+        for edit in part.weighed.floor_edits
+    )
+    return Concluded(whole, Weighed(decision, edits, floor_edits), findings, parts=parts)
 
 
 def batch_problem(batch: Batch) -> WireError | None:

@@ -16,14 +16,13 @@ from mitmgate.judge.effects import Concluded, Weighed, cannot_wait, refused, wei
 from mitmgate.judge.opaque import without_state
 from mitmgate.judge.outcome import Subject
 from mitmgate.judge.state import Exchange
-from mitmgate.policy.decide import Call, decide, decide_unknown
+from mitmgate.policy.decide import decide, decide_unknown
 from mitmgate.policy.verdict import Decision, Verdict
 from mitmgate.scan.finding import Finding
 from mitmgate.wire.edit import Swap
 from mitmgate.wire.endpoints import Endpoint
 from mitmgate.wire.inventory import Transport
 from mitmgate.wire.jsonrpc import Batch, Failure, Message, Request, Result
-from mitmgate.wire.methods import is_housekeeping
 from mitmgate.wire.recognise import target_name
 from mitmgate.wire.sessions import key_of
 
@@ -64,15 +63,8 @@ def _judge_one(context: Context, message: Message, findings: tuple[Finding, ...]
     if isinstance(message, Request):
         exchange.aims[key_of(message.id)] = subject.tool
     findings = without_state(context, message, findings)
-    call = Call(
-        agent=subject.agent,
-        server=subject.server,
-        method=message.method,
-        tool=target_name(message.method, message.params),
-        params=message.params,
-        housekeeping=is_housekeeping(message.method),
-    )
-    weighed = weigh(policy, decide(policy, call), findings)
+    decision = decide(policy, context.call(message.method, message.params))
+    weighed = weigh(policy, decision, findings, below="/params")
     waits = isinstance(message, Request) and exchange.transport is not Transport.WEBSOCKET
     if not waits and weighed.decision.verdict is Verdict.ASK:
         weighed = Weighed(cannot_wait(weighed.decision), weighed.edits)
@@ -104,8 +96,8 @@ def _judge_answer(
             "",
         )
         return Concluded(subject, Weighed(decision, (Swap("", opened.swapped),)))
-    call = Call(subject.agent, subject.server, "response", None, None, housekeeping=True)
-    weighed = weigh(policy, decide(policy, call), findings)
+    decision = decide(policy, context.call("response", housekeeping=True))
+    weighed = weigh(policy, decision, findings)
     if weighed.decision.verdict is Verdict.ASK:
         weighed = Weighed(cannot_wait(weighed.decision), weighed.edits)
     return Concluded(subject, weighed, findings)

@@ -28,6 +28,7 @@ from mitmgate.judge.inputs import (
     Input,
     MessageInput,
     RequestInput,
+    Shown,
     Tunnel,
 )
 from mitmgate.judge.records import (
@@ -66,7 +67,8 @@ def encode_input(given: Input, redactor: Redactor) -> dict[str, Any]:
     match given:
         case ConnectInput():
             return {"type": "connect", "agent": given.agent,
-                    "authority": _string(given.authority, redactor)}  # fmt: skip
+                    "authority": _string(given.authority, redactor),
+                    **_encode_shown(given.shown, redactor)}  # fmt: skip
         case RequestInput():
             return _encode_request(given, redactor)
         case DialInput():
@@ -130,7 +132,8 @@ def decode_input(record: Mapping[str, Any], exchange: str, sample: Sample) -> In
     """
     match record["type"]:
         case "connect":
-            return ConnectInput(exchange, _str(record["agent"]), _text(record["authority"], sample))
+            return ConnectInput(exchange, _str(record["agent"]), _text(record["authority"], sample),
+                                _decode_shown(record, sample))  # fmt: skip
         case "request":
             return _decode_request(record, exchange, sample)
         case "dial":
@@ -207,6 +210,7 @@ def _encode_request(given: RequestInput, redactor: Redactor) -> dict[str, Any]:
         "authority": None if authority is None else _string(authority, redactor),
         "body": stored.record,
         "tunnel": None if tunnel is None else [tunnel.connect, tunnel.sni],
+        **_encode_shown(given.shown, redactor),
     }
 
 
@@ -228,6 +232,7 @@ def _decode_request(record: Mapping[str, Any], exchange: str, sample: Sample) ->
         None if authority is None else _text(authority, sample),
         decode_stored_body(record["body"], sample),
         None if tunnel is None else Tunnel(*map(_optional, tunnel)),
+        _decode_shown(record, sample),
     )
 
 
@@ -358,3 +363,20 @@ def _int(value: Any) -> int:
     if type(value) is not int:
         raise TypeError("not a whole number")
     return value
+
+
+def _encode_shown(shown: Shown | None, redactor: Redactor) -> dict[str, Any]:
+    # The hash of a random token tells nobody the token.
+    if shown is None:
+        return {}
+    name = _string(shown.name, redactor)
+    return {"shown": {"name": name, "token_hash": shown.token_hash, "problem": shown.problem}}
+
+
+def _decode_shown(record: Mapping[str, Any], sample: Sample) -> Shown | None:
+    shown = record.get("shown")
+    if shown is None:
+        return None
+    problem = shown["problem"]
+    told = None if problem is None else _str(problem)
+    return Shown(_text(shown["name"], sample), _str(shown["token_hash"]), told)

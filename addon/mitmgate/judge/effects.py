@@ -13,12 +13,13 @@ from mitmgate.policy.verdict import Decision, Verdict
 from mitmgate.scan.engine import KEY_MARK
 from mitmgate.scan.finding import Finding
 from mitmgate.scan.redact import redactable, redaction_edits
-from mitmgate.wire.edit import Change
+from mitmgate.wire.edit import Change, Swap
 from mitmgate.wire.surfaces import Surface
 
 ALLOWED = Decision(Verdict.ALLOW, "answer", "answer", "an answer to an allowed request", "")
 _ANSWERS = frozenset({Surface.RESULTS, Surface.DEFINITIONS, Surface.EGRESS_RESPONSE})
 _LONGEST_PLACE = 200
+_REDACTED = '"[redacted]"'
 _ADVICE = {
     "secrets": "It holds what looks like a credential. Remove it; sending it again will not help.",
     "injection": "It holds text that tries to give instructions to the model.",
@@ -27,10 +28,14 @@ _ADVICE = {
 
 @dataclass(frozen=True, slots=True)
 class Weighed:
-    """A decision after the findings were weighed, and the edits that stay with it."""
+    """A decision after the findings were weighed, and the edits that stay with it.
+
+    ``floor_edits`` are those of the locked layer, which are made in shadow mode too.
+    """
 
     decision: Decision
     edits: tuple[Change, ...] = ()
+    floor_edits: tuple[Change, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +54,26 @@ def on_surface(findings: Sequence[Finding], surface: Surface) -> tuple[Finding, 
     return tuple(replace(finding, surface=surface) for finding in findings)
 
 
-def weigh(policy: Policy, decision: Decision, findings: Sequence[Finding]) -> Weighed:
-    """Apply the policy's effects of *findings* to *decision*; the strictest wins."""
+def weigh(
+    policy: Policy, decision: Decision, findings: Sequence[Finding], *, below: str = ""
+) -> Weighed:
+    """Apply the policy's effects of *findings* to *decision*; the strictest wins.
+
+    Where the rule that decided names a detector, its word counts. *below* is the pointer of what
+    the decision's own pointers start from.
+    """
+    if not (findings or decision.redact or decision.floor_redact):
+        return Weighed(decision)
+    swaps = _swaps(below, decision.redact)
+    gone = tuple(f"{swap.pointer}/" for swap in swaps)
+    overrides = decision.effects
     redacted: list[Finding] = []
     for finding in findings:
-        effect = scan_effect(policy, finding.detector, finding.surface)
+        if gone and f"{finding.pointer.removesuffix(KEY_MARK)}/".startswith(gone):
+            continue
+        effect = overrides.get(finding.detector) or scan_effect(
+            policy, finding.detector, finding.surface
+        )
         if effect == "redact":
             if redactable(finding) and not finding.pointer.startswith("#"):
                 redacted.append(finding)
@@ -63,7 +83,11 @@ def weigh(policy: Policy, decision: Decision, findings: Sequence[Finding]) -> We
             place = _place(finding, findings)
             decision = _stricter(decision, finding, Verdict.from_word(effect), place)
     edits = redaction_edits(redacted) if redacted else ()
-    return Weighed(decision, tuple(edits))
+    return Weighed(decision, (*swaps, *edits), _swaps(below, decision.floor_redact))
+
+
+def _swaps(below: str, places: Sequence[str]) -> tuple[Change, ...]:
+    return tuple(Swap(f"{below}{place}", _REDACTED) for place in places)
 
 
 def refused(problem: WireError, *, code: str | None = None) -> Decision:
@@ -100,6 +124,9 @@ def _stricter(decision: Decision, finding: Finding, verdict: Verdict, place: str
         f"{finding.rule} at {place} (scan.{finding.detector}.{finding.surface.value}: "
         f"{verdict.word})",
         f"Stopped by a content check ({finding.rule} at {told}). {_ADVICE[finding.detector]}",
+        severity=finding.severity,
+        shadow=decision.shadow,
+        floor=decision.floor,
     )
 
 

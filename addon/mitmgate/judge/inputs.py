@@ -20,12 +20,28 @@ class Tunnel:
 
 
 @dataclass(frozen=True, slots=True)
+class Shown:
+    """The proxy credentials of a client: a name, and the hash of its token, never the token.
+
+    ``problem`` says why they cannot be read.
+    """
+
+    name: str
+    token_hash: str
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ConnectInput:
-    """A CONNECT request; ``authority`` is its target as the client wrote it."""
+    """A CONNECT request; ``authority`` is its target as the client wrote it.
+
+    ``agent`` is the client's address, ``shown`` its credentials.
+    """
 
     exchange: str
     agent: str
     authority: str
+    shown: Shown | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +49,8 @@ class RequestInput:
     """A whole request. ``authority`` is the Host header (or ``:authority``) as written.
 
     ``tunnel`` is None where no client-given name exists to compare (reverse mode).
-    ``head.host`` is the host that would be dialled.
+    ``head.host`` is the host that would be dialled. ``agent`` is the client's address, ``shown``
+    the credentials of this request or of the tunnel that it came in.
     """
 
     exchange: str
@@ -42,6 +59,7 @@ class RequestInput:
     authority: str | None
     body: bytes = b""
     tunnel: Tunnel | None = None
+    shown: Shown | None = None
 
 
 @dataclass(frozen=True, slots=True)

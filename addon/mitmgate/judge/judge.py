@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from typing import Literal, assert_never
 
 from mitmgate.errors import WireError
+from mitmgate.judge.agents import refusal_of
 from mitmgate.judge.answers import judge_answer, judge_server
 from mitmgate.judge.calls import brief, judge_client
 from mitmgate.judge.context import Context
@@ -45,7 +46,7 @@ from mitmgate.policy.load import Policy
 from mitmgate.policy.verdict import Decision, Verdict
 from mitmgate.scan.engine import Scanner
 from mitmgate.wire.edit import apply_edits
-from mitmgate.wire.inventory import Inventory
+from mitmgate.wire.inventory import Inventory, Transport
 from mitmgate.wire.jsonrpc import Batch, Request, RequestId
 from mitmgate.wire.mirror import mirrored, rewritten
 from mitmgate.wire.recognise import target_name
@@ -63,7 +64,8 @@ _SHADOWED = frozenset(
 class Judge:
     """Judge inputs in the order they came; holds the memory that later inputs need.
 
-    ``shadow`` judges and records without enforcing, whatever the policy's own mode is.
+    ``shadow`` judges and records without enforcing, whatever the policy's own mode is. ``policy``
+    may be replaced at any time: calls in flight keep the one that they began with.
     """
 
     def __init__(
@@ -78,12 +80,12 @@ class Judge:
         self.limits = limits or Limits()
         self.scanner = scanner
         self._memory = Memory(self.limits)
-        self._shadow = shadow or policy.mode == "shadow"
+        self._shadow = shadow
 
     @property
     def mode(self) -> Literal["enforce", "shadow"]:
         """What is done with verdicts: ``enforce`` or ``shadow``."""
-        return "shadow" if self._shadow else "enforce"
+        return "shadow" if self._shadow or self.policy.mode == "shadow" else "enforce"
 
     @property
     def inventory(self) -> Inventory:
@@ -189,11 +191,11 @@ class Judge:
 
     def edited(self, outcome: Outcome, prepared: Prepared) -> str | None:
         """Return the body's text with the edits of *outcome* made, None where there are none."""
-        if not outcome.edits or not outcome.enforced:
+        if not outcome.effective_edits:
             return None
         if isinstance(prepared, ConnectInput | DialInput | EndInput) or prepared.body.text is None:
             return None
-        return apply_edits(prepared.body.text, outcome.edits)
+        return apply_edits(prepared.body.text, outcome.effective_edits)
 
     def mirrors(self, prepared: Prepared, text: str) -> Mapping[str, str]:
         """Return the values of the headers that mirror a request whose body becomes *text*."""
@@ -228,7 +230,15 @@ class Judge:
         return method_of
 
     def _context(self, exchange: Exchange) -> Context:
-        return Context(self.policy, self._memory, exchange)
+        return Context(self._policy_of(exchange), self._memory, exchange)
+
+    def _policy_of(self, exchange: Exchange) -> Policy:
+        """Return the policy that *exchange* began with, for as long as its calls are in flight.
+
+        On a stream or a WebSocket each message is a new one.
+        """
+        lasting = exchange.stream or exchange.transport is Transport.WEBSOCKET
+        return self.policy if lasting or exchange.policy is None else exchange.policy
 
     def _conclude_request(self, prepared: PreparedRequest) -> Outcome:
         exchange, concluded = judge_request(self.policy, self._memory, prepared)
@@ -272,7 +282,11 @@ class Judge:
             refusal = Weighed(refused(problem, code=code))
             concluded = Concluded(exchange.subject, refusal, prepared.findings)
             return self._outcome("message", exchange, concluded)
-        concluded = judge_client(context, message, prepared.findings)
+        revoked = refusal_of(self.policy, exchange.shown)
+        if revoked is not None:  # since the connection was opened
+            concluded = Concluded(exchange.subject, Weighed(revoked), prepared.findings)
+        else:
+            concluded = judge_client(context, message, prepared.findings)
         outcome = self._outcome("message", exchange, concluded)
         if outcome.effective is Verdict.ALLOW:
             for item in message.messages if isinstance(message, Batch) else (message,):
@@ -295,6 +309,8 @@ class Judge:
             parts = tuple(self._outcome(kind, exchange, part) for part in concluded.parts)
         weighed = concluded.weighed
         decision = weighed.decision
+        policy = self._policy_of(exchange)
+        shadow = self._shadow or policy.mode == "shadow"
         touched = decision.verdict is not Verdict.ALLOW or bool(weighed.edits)
         return Outcome(
             exchange=exchange.key,
@@ -306,11 +322,15 @@ class Judge:
             code=decision.code,
             reason=decision.reason,
             agent_reason=decision.agent_reason,
-            policy=self.policy.hash,
+            policy=policy.hash,
             findings=concluded.findings,
             edits=weighed.edits,
-            enforced=not (self._shadow and touched and decision.code in _SHADOWED),
+            enforced=not (shadow and touched and decision.code in _SHADOWED),
             question=concluded.question,
+            severity=decision.severity,
+            shadow=decision.shadow,
+            floor=decision.floor,
+            floor_edits=weighed.floor_edits,
             parts=parts,
         )
 

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 from mitmgate.errors import WireError
+from mitmgate.judge.agents import identify
 from mitmgate.judge.inputs import ConnectInput, DialInput
 from mitmgate.judge.outcome import Subject
 from mitmgate.judge.state import Exchange
 from mitmgate.net.addresses import AddressClass, classify
 from mitmgate.net.authority import normalise_authority
-from mitmgate.policy.decide import connect_denied
+from mitmgate.policy.egress import connect_denied
 from mitmgate.policy.load import Policy
 from mitmgate.policy.verdict import Decision, Verdict
 
 
 def judge_connect(policy: Policy, given: ConnectInput) -> tuple[Subject, Decision] | None:
     """Return the refusal of a CONNECT, or None: what is inside TLS will be judged there."""
+    agent, refusal = identify(policy, given)
     try:
         authority = normalise_authority(given.authority)
     except WireError as problem:
-        subject = Subject(given.agent, "egress", "", 0, "", "CONNECT")
+        subject = Subject(agent, "egress", "", 0, "", "CONNECT")
         return subject, _deny(problem.code, str(problem))
     port = authority.port if authority.port is not None else 443
-    subject = Subject(
-        given.agent, "egress", authority.host, port, f"{authority.host}:{port}", "CONNECT"
-    )
-    decision = connect_denied(policy, authority.host, port)
+    subject = Subject(agent, "egress", authority.host, port, f"{authority.host}:{port}", "CONNECT")
+    decision = refusal or connect_denied(policy, authority.host, port)
     return None if decision is None else (subject, decision)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mitmgate.policy.verdict import Verdict
+from mitmgate.policy.verdict import ShadowMatch, Verdict
 from mitmgate.scan.finding import Finding
 from mitmgate.wire.edit import Change
 
@@ -47,6 +47,9 @@ class Outcome:
     outcome_reason (``rule``, ``finding``, ``host_mismatch`` ...). ``reason`` is for the
     operator, ``agent_reason`` may be read by the agent. ``enforced`` is False where shadow
     mode let through what the verdict would have stopped.
+    ``severity`` is what the rule says of itself; ``shadow`` names a rule in shadow mode that would
+    have decided otherwise. ``floor`` and ``floor_edits`` are what the locked layer wants in any
+    case.
     ``question`` groups holds that one answer settles; None: an answer settles this one only.
     ``parts`` are the decisions on the messages of a batch, in their order; the outcome itself is
     the strictest of them, and only it is enforced.
@@ -66,6 +69,10 @@ class Outcome:
     edits: tuple[Change, ...] = ()
     enforced: bool = True
     question: str | None = None
+    severity: str | None = None
+    shadow: ShadowMatch | None = None
+    floor: Verdict = Verdict.ALLOW
+    floor_edits: tuple[Change, ...] = ()
     parts: tuple[Outcome, ...] = ()
 
     @property
@@ -75,8 +82,13 @@ class Outcome:
 
     @property
     def effective(self) -> Verdict:
-        """What is done: the verdict where it is enforced, else allow."""
-        return self.verdict if self.enforced else Verdict.ALLOW
+        """What is done: the verdict where it is enforced, else what the locked layer wants."""
+        return self.verdict if self.enforced else self.floor
+
+    @property
+    def effective_edits(self) -> tuple[Change, ...]:
+        """The edits that are made: all where it is enforced, else those of the locked layer."""
+        return self.edits if self.enforced else self.floor_edits
 
 
 type Answer = Literal["allow", "deny"]

@@ -42,6 +42,8 @@ def outcome_record(
         "rule": outcome.rule,
         "code": outcome.code,
         "reason": _short(outcome.reason),
+        "severity": outcome.severity,
+        "shadow": _shadow(outcome),
         "policy": outcome.policy,
         "findings": [_finding(finding) for finding in outcome.findings[:_MOST_FINDINGS]],
         "findings_total": len(outcome.findings),
@@ -88,7 +90,7 @@ def golden_line(
     outcome: Outcome, *, line: int, exchange: int, scanner: Scans | None = None
 ) -> dict[str, Any]:
     """Return the golden line of *outcome*, which the input on *line* of the capture gave."""
-    record = {
+    record: dict[str, Any] = {
         "v": GOLDEN_VERSION,
         "input": line,
         "exchange": exchange,
@@ -105,7 +107,14 @@ def golden_line(
         "findings": sorted([finding.rule, finding.pointer] for finding in outcome.findings),
         "edits": sorted([edit.pointer, _made(edit)] for edit in outcome.edits),
     }
+    if outcome.shadow is not None:
+        record["shadow"] = _shadow(outcome)
     return record if scanner is None else scrub(record, scanner)
+
+
+def _shadow(outcome: Outcome) -> dict[str, str] | None:
+    told = outcome.shadow
+    return None if told is None else {"rule": told.rule, "verdict": told.verdict.word}
 
 
 def _made(edit: Change) -> str:

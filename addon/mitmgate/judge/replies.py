@@ -7,7 +7,7 @@ MCP: HTTP 200 with a tool error or a JSON-RPC error (WIRE section 2.8); plain eg
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from mitmgate.judge.outcome import Outcome
@@ -26,6 +26,8 @@ _STATUS = {
     "upstream_certificate": 502,
     "unresolvable": 502,
     "internal_error": 502,
+    "agent_required": 407,
+    "agent_refused": 407,
 }
 _UNREAD = frozenset({"parse_error", "unknown_encoding", "bad_encoding", "body_too_large"})
 # MCP 2026-07-28, basic/transports/streamable-http and basic/index: answered with 400.
@@ -39,6 +41,7 @@ class Reply:
     status: int
     content_type: str | None
     body: bytes
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 def reply_for(
@@ -52,7 +55,10 @@ def reply_for(
         if outcome.kind == "answer" and instead is not None:
             return Reply(200, "application/json", instead.encode())
         return _mcp_reply(outcome, exchange, text)
-    return problem_reply(_STATUS.get(outcome.code, 403), outcome, text)
+    reply = problem_reply(_STATUS.get(outcome.code, 403), outcome, text)
+    if reply.status == 407:
+        return replace(reply, headers=(("proxy-authenticate", 'Basic realm="mitmgate"'),))
+    return reply
 
 
 def request_denial(
@@ -61,7 +67,7 @@ def request_denial(
     """Return the JSON-RPC message that denies *request*."""
     if outcome.code in _ERA_ERRORS:
         return error_message(request.id, _ERA_ERRORS[outcome.code], text)
-    if outcome.code == "hidden" and not exchange.batch:
+    if outcome.code in ("hidden", "locked_hidden") and not exchange.batch:
         return unknown_target(request, outcome.subject.tool or "")
     return denial_for_request(request, text, modern=exchange.modern)
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from itertools import islice
 
 from mitmgate.errors import WireError
+from mitmgate.judge.agents import identify
 from mitmgate.judge.batches import METHOD as BATCH
 from mitmgate.judge.batches import MOST_MESSAGES
 from mitmgate.judge.calls import brief, judge_client, shown_subject, unknown_server
@@ -22,14 +23,9 @@ from mitmgate.judge.oauth import without_grants
 from mitmgate.judge.outcome import Subject
 from mitmgate.judge.prepare import PreparedRequest
 from mitmgate.judge.state import Exchange, Memory
-from mitmgate.policy.decide import (
-    Call,
-    EgressCall,
-    connect_denied,
-    decide,
-    decide_egress,
-    issues_tokens,
-)
+from mitmgate.policy.call import EgressCall
+from mitmgate.policy.decide import decide
+from mitmgate.policy.egress import connect_denied, decide_egress, issues_tokens
 from mitmgate.policy.load import Policy
 from mitmgate.policy.models_list import is_model_api
 from mitmgate.policy.syntax import is_plain_path
@@ -73,6 +69,15 @@ def _judged(
 
 def judge_request(policy: Policy, memory: Memory, prepared: PreparedRequest) -> Judged:
     """Decide on *prepared*; the exchange it gives is not in *memory* yet."""
+    agent, refusal = identify(policy, prepared.input)
+    exchange, concluded = _judge(policy, memory, prepared, agent)
+    exchange.shown, exchange.policy = prepared.input.shown, policy
+    if refusal is not None:
+        return exchange, Concluded(exchange.subject, Weighed(refusal), concluded.findings)
+    return exchange, concluded
+
+
+def _judge(policy: Policy, memory: Memory, prepared: PreparedRequest, agent: str) -> Judged:
     request = prepared.input
     head = request.head
     endpoint = Endpoint(head.scheme, head.host, head.port, head.path)
@@ -82,7 +87,7 @@ def judge_request(policy: Policy, memory: Memory, prepared: PreparedRequest) -> 
         server = channel.server
     elif channel is not None and server != channel.server:
         channel = None  # the policy's own word on this URL counts
-    exchange = Exchange(_subject(prepared, server), request.exchange, endpoint)
+    exchange = Exchange(_subject(prepared, server, agent), request.exchange, endpoint)
     is_endpoint = server is not None or channel is not None or memory.endpoints.known(endpoint)
     if prepared.problem is not None:
         if is_endpoint and prepared.problem.code in _UNREADABLE:
@@ -159,12 +164,12 @@ def _judge_upgrade(
     return _judge_stream(policy, memory, prepared, exchange)
 
 
-def _subject(prepared: PreparedRequest, server: str | None) -> Subject:
+def _subject(prepared: PreparedRequest, server: str | None, agent: str) -> Subject:
     head = prepared.input.head
     secret_url = any(f.pointer == "#url" and f.detector == "secrets" for f in prepared.findings)
     path = "/[redacted]" if secret_url else head.path[:300]
     return Subject(
-        agent=prepared.input.agent,
+        agent=agent,
         channel="egress",
         host=head.host,
         port=head.port,
@@ -261,7 +266,7 @@ def _judge_stream(
     asked = unknown_server(Context(policy, memory, exchange))
     if asked is not None:
         return _judged(exchange, Weighed(asked[0]), findings, asked[1])
-    call = Call(exchange.subject.agent, exchange.subject.server, method, None, None, True)
+    call = Context(policy, memory, exchange).call(method, housekeeping=True)
     return _judged(exchange, weigh(policy, decide(policy, call), findings), findings)
 
 
@@ -271,7 +276,9 @@ def _judge_egress(
     head = prepared.input.head
     surface = Surface.MODEL_REQUEST if is_model_api(head.host) else Surface.EGRESS_REQUEST
     findings = on_surface(prepared.findings, surface)
-    call = EgressCall(exchange.subject.agent, head.host, head.port, head.method, head.path)
+    agent = exchange.subject.agent
+    groups = policy.agents.groups_of(agent)
+    call = EgressCall(agent, head.host, head.port, head.method, head.path, groups, memory.now)
     if exchange.endpoint is not None and findings and head.method == "POST":
         known = issues_tokens(policy, call) or memory.tokens.known(exchange.endpoint)
         findings = without_grants(prepared.body.text, findings) if known else findings

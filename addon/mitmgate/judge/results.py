@@ -10,14 +10,13 @@ from mitmgate.judge.context import Context
 from mitmgate.judge.effects import ALLOWED, Concluded, Weighed, weigh
 from mitmgate.judge.opaque import learn_state
 from mitmgate.judge.outcome import Subject
-from mitmgate.policy.decide import Call, decide, hidden_names
+from mitmgate.policy.decide import decide, decide_result, hidden_names, strictest
+from mitmgate.policy.rules import HINT_DEFAULTS
 from mitmgate.policy.verdict import Decision, Verdict
 from mitmgate.scan.finding import Finding
 from mitmgate.wire.edit import Change, Cut, Swap
 from mitmgate.wire.jsonrpc import Failure, Result
-from mitmgate.wire.methods import is_housekeeping
 from mitmgate.wire.mirror import param_headers
-from mitmgate.wire.recognise import target_name
 from mitmgate.wire.sessions import Open
 from mitmgate.wire.surfaces import input_requests
 
@@ -33,6 +32,8 @@ _LISTS = {
 # Clients check these against a digest, so an edit would break what it should save.
 _DIGESTED = frozenset({"skills/get", "resources/directory/read"})
 _MOST_TOOLS = 1000
+# Without one of these members nothing is asked (`input_requests`).
+_ASKING = frozenset({"inputRequests", "elicitations", "task", "result", "error", "data"})
 
 
 def judge_result(
@@ -50,7 +51,11 @@ def judge_result(
     gone = tuple(f"{edit.pointer}/" for edit in edits if isinstance(edit, Cut))
     if gone:
         findings = tuple(f for f in findings if not f"{f.pointer}/".startswith(gone))
-    weighed = weigh(context.policy, asks_inside(context, message.result), findings)
+    asked = asks_inside(context, message.result)
+    call = context.answered(opened.method, opened.target)
+    ruled = decide_result(context.policy, call, message.result)
+    decision = asked if ruled is None else strictest(ruled, asked)
+    weighed = weigh(context.policy, decision, findings, below="/result")
     if weighed.edits and _is_digested(opened):
         weighed = Weighed(_not_editable(weighed.decision))
     return Concluded(subject, replace(weighed, edits=(*edits, *weighed.edits)), findings)
@@ -79,14 +84,22 @@ def _learn(context: Context, opened: Open, result: Mapping[str, Any]) -> None:
         name = tool.get("name") if isinstance(tool, Mapping) else None
         if isinstance(name, str):
             memory.learn_params(exchange, name, param_headers(tool))
+            memory.learn_annotations(exchange, name, _annotations(tool))
+
+
+def _annotations(tool: Mapping[str, Any]) -> Mapping[str, bool]:
+    given = tool.get("annotations")
+    known = given.items() if isinstance(given, Mapping) else ()
+    return {
+        hint: value for hint, value in known if hint in HINT_DEFAULTS and value in (True, False)
+    }
 
 
 def _hidden(context: Context, method: str, result: Any) -> tuple[Change, ...]:
     """Return the cuts that keep hidden targets out of a list, in the order they stand in."""
     if method not in _LISTS or not isinstance(result, Mapping):
         return ()
-    subject = context.exchange.subject
-    hides = hidden_names(context.policy, subject.server, subject.agent, method)
+    hides = hidden_names(context.policy, context.call(method))
     if hides is None:
         return ()
     member, key = _LISTS[method]
@@ -107,21 +120,16 @@ def asks_inside(context: Context, value: Any) -> Decision:
 
     That is a result, an error, or the params of a notification.
     """
-    subject, strictest = context.exchange.subject, ALLOWED
+    if not isinstance(value, Mapping) or _ASKING.isdisjoint(value):
+        return ALLOWED
+    found = ALLOWED
     for _, method, params in input_requests(value):
-        call = Call(
-            subject.agent,
-            subject.server,
-            method,
-            target_name(method, params),
-            params,
-            housekeeping=is_housekeeping(method),
-        )
-        decision = decide(context.policy, call)
-        if decision.verdict > strictest.verdict:
+        decision = decide(context.policy, context.call(method, params))
+        if decision.verdict > found.verdict:
             reason = f"it asks the client for {method[:100]}: {decision.reason}"
-            strictest = replace(decision, reason=reason)
-    return strictest
+            # What it redacts stands somewhere else, and its word on findings is for itself.
+            found = replace(decision, reason=reason, redact=(), effects={})
+    return found
 
 
 def _is_digested(opened: Open) -> bool:

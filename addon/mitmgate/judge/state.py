@@ -10,9 +10,11 @@ from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from mitmgate.judge.inputs import Shown
 from mitmgate.judge.limits import Limits
 from mitmgate.judge.oauth import TokenEndpoints
 from mitmgate.judge.outcome import Subject
+from mitmgate.policy.compiled import Policy
 from mitmgate.wire.endpoints import Endpoint, EndpointTable
 from mitmgate.wire.inventory import Inventory, Transport
 from mitmgate.wire.jsonrpc import Request, RequestId
@@ -29,7 +31,8 @@ class Exchange:
     ``told`` is the URL that the ``endpoint`` event of this stream names, its query apart, until
     the event has gone on, ``channel`` what is posted there after that.
     ``session`` is the conversation it belongs to, ``joined`` the one its answer named besides;
-    ``named`` says that the client gave a session id.
+    ``named`` says that the client gave a session id; ``shown`` are the client's credentials;
+    ``policy`` is the one in force when it began.
     ``answered`` are the own requests that have their answer, ``answering`` what the server reads
     if the answers of the client are stopped; ``aims`` what the requests aim at, as it may be shown;
     ``numbers`` counts the outcomes.
@@ -49,6 +52,8 @@ class Exchange:
     transport: Transport = Transport.STREAMABLE_HTTP
     session: Session | None = None
     named: bool = False
+    shown: Shown | None = None
+    policy: Policy | None = None
     joined: Session | None = None
     answered: set[IdKey] = field(default_factory=set)
     answering: dict[IdKey, Open] = field(default_factory=dict)
@@ -124,6 +129,9 @@ class Memory:
         self._limits = limits
         self._open: OrderedDict[str, Exchange] = OrderedDict()
         self._answers: OrderedDict[str, Literal["allow", "deny"]] = OrderedDict()
+        self._annotations: OrderedDict[tuple[str, Endpoint, str], Mapping[str, bool]] = (
+            OrderedDict()
+        )
         self._params: OrderedDict[tuple[str, Endpoint, str], Mapping[str, str]] = OrderedDict()
 
     def open(self, exchange: Exchange) -> Exchange:
@@ -231,6 +239,29 @@ class Memory:
         if exchange.endpoint is None or tool is None:
             return None
         return self._params.get((exchange.subject.agent, exchange.endpoint, tool))
+
+    def learn_annotations(
+        self, exchange: Exchange, tool: str, annotations: Mapping[str, bool]
+    ) -> None:
+        """Remember what the server said of *tool* (``ToolAnnotations``) to this agent."""
+        if exchange.endpoint is None:
+            return
+        key = (exchange.subject.agent, exchange.endpoint, tool)
+        self._annotations[key] = annotations
+        self._annotations.move_to_end(key)
+        if len(self._annotations) > self._limits.remembered:
+            self._annotations.popitem(last=False)
+
+    def annotations_of(self, exchange: Exchange, tool: str | None) -> Mapping[str, bool] | None:
+        """Return what :meth:`learn_annotations` was told, None where the tool was in no list."""
+        if exchange.endpoint is None or tool is None:
+            return None
+        home = exchange.home[0] if exchange.home is not None else exchange.endpoint
+        for endpoint in (exchange.endpoint, home):
+            found = self._annotations.get((exchange.subject.agent, endpoint, tool))
+            if found is not None:
+                return found
+        return None
 
     def remember(self, question: str, answer: Literal["allow", "deny"]) -> None:
         """Keep an operator's answer to *question* for as long as this process runs."""

@@ -114,7 +114,7 @@ def _batch_for_client(
     changes: list[Change] = []
     for number, (part, message) in enumerate(zip(outcome.parts, batch.messages, strict=True)):
         if part.effective is Verdict.ALLOW:
-            changes += [moved(number, edit) for edit in part.edits]
+            changes += [moved(number, edit) for edit in part.effective_edits]
             continue
         told = withheld(part, from_server=True) + (part.agent_reason or text)
         instead = _for_client(context, part, message, told)

@@ -9,15 +9,35 @@ from mitmproxy.connection import Client
 from mitmproxy.proxy.mode_specs import ReverseMode
 
 from mitmgate.errors import WireError
-from mitmgate.judge.inputs import AnswerInput, RequestInput, Tunnel
+from mitmgate.judge.inputs import AnswerInput, RequestInput, Shown, Tunnel
 from mitmgate.judge.outcome import Subject
 from mitmgate.judge.replies import Reply
 from mitmgate.net.authority import normalise_host
+from mitmgate.policy.agents import credentials
 from mitmgate.wire.http import AnswerHead, Headers, RequestHead
 
 
-def request_input(flow: http.HTTPFlow, *, exchange: str, connect: str | None) -> RequestInput:
-    """Return *flow*'s request as it came; *connect* is the target of the tunnel it came in."""
+def shown_in(request: http.Request) -> Shown | None:
+    """Return the proxy credentials in the head of *request*, None where it has none."""
+    values = request.headers.get_all("proxy-authorization")
+    if not values:
+        return None
+    try:
+        given = credentials(values[0]) if len(values) == 1 else None
+    except ValueError as error:
+        return Shown("", "", str(error))
+    if given is None:
+        return Shown("", "", "there are several proxy credentials")
+    return Shown(given.name, given.token_hash)
+
+
+def request_input(
+    flow: http.HTTPFlow, *, exchange: str, connect: str | None, shown: Shown | None = None
+) -> RequestInput:
+    """Return *flow*'s request as it came.
+
+    *connect* is the target of the tunnel it came in, *shown* the credentials given there.
+    """
     request = flow.request
     scheme: Literal["http", "https"] = "https" if request.scheme == "https" else "http"
     target = request.path
@@ -40,6 +60,7 @@ def request_input(flow: http.HTTPFlow, *, exchange: str, connect: str | None) ->
         authority=None if reverse else _authority(request, head),
         body=request.raw_content or b"",
         tunnel=None if reverse else Tunnel(connect, flow.client_conn.sni),
+        shown=shown or shown_in(request),
     )
 
 
@@ -57,7 +78,7 @@ def answer_head(response: http.Response) -> AnswerHead:
 
 
 def agent_of(flow: http.HTTPFlow) -> str:
-    """Return who sent *flow*: its address, until agents have credentials."""
+    """Return the address that *flow* came from."""
     return address_of(flow.client_conn)
 
 
@@ -70,6 +91,8 @@ def response_from(reply: Reply) -> http.Response:
     """Return *reply* as mitmproxy sends it."""
     kind = reply.content_type
     headers = http.Headers(content_type=kind) if kind else http.Headers()
+    for name, value in reply.headers:
+        headers[name] = value
     return http.Response.make(reply.status, reply.body, headers)
 
 

@@ -15,7 +15,7 @@ from mitmproxy.proxy.mode_specs import ReverseMode, TransparentMode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from mitmgate.errors import WireError
-from mitmgate.judge.inputs import ConnectInput, DialInput
+from mitmgate.judge.inputs import ConnectInput, DialInput, Shown
 from mitmgate.judge.outcome import Subject
 from mitmgate.judge.replies import Reply
 from mitmgate.mitm.convert import (
@@ -29,6 +29,7 @@ from mitmgate.mitm.convert import (
     replace_body,
     request_input,
     response_from,
+    shown_in,
 )
 from mitmgate.mitm.core import Core, Ruling
 from mitmgate.mitm.events import StreamJudge, Token
@@ -57,7 +58,7 @@ class Gate:
         self._resolve = resolver
         self._own = own
         self._tracks: dict[str, Track] = {}
-        self._tunnels: dict[str, str] = {}
+        self._tunnels: dict[str, tuple[str, Shown | None]] = {}
         self._dialling: dict[tuple[str, str, int], str] = {}
         self._refused: dict[str, Ruling] = {}
         self._names: dict[str, tuple[str, int]] = {}
@@ -106,12 +107,13 @@ class Gate:
         """Refuse a tunnel whose target no rule could ever allow."""
         authority = flow.request.authority or f"{flow.request.host}:{flow.request.port}"
         exchange = self._core.next_exchange()
-        given = ConnectInput(exchange, agent_of(flow), authority)
+        shown = shown_in(flow.request)
+        given = ConnectInput(exchange, agent_of(flow), authority, shown)
         ruling = await self._core.decide(given, connection=flow.client_conn.id)
         if ruling is not None and not ruling.released and ruling.reply is not None:
             flow.response = response_from(ruling.reply)
         else:
-            self._tunnels[flow.client_conn.id] = authority
+            self._tunnels[flow.client_conn.id] = authority, shown
         self._core.end(exchange)
 
     async def server_connect(self, data: ServerConnectionHookData) -> None:
@@ -170,9 +172,8 @@ class Gate:
         if flow.response is not None or flow.error is not None:
             track.fate = "denied"
             return
-        given = request_input(
-            flow, exchange=track.exchange, connect=self._tunnels.get(flow.client_conn.id)
-        )
+        connect, shown = self._tunnels.get(flow.client_conn.id, (None, None))
+        given = request_input(flow, exchange=track.exchange, connect=connect, shown=shown)
         ruling = await self._core.decide(given, connection=flow.client_conn.id)
         if ruling is None or not (ruling.released or ruling.instead):
             self._deny(flow, track, ruling)

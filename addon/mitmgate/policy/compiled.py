@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 from mitmgate.net.addresses import METADATA_ADDRESSES, AddressClass, classify, unmap
-from mitmgate.net.domains import DomainSet
-from mitmgate.policy.globs import GlobSet
-from mitmgate.policy.syntax import Condition, Network, ServerUrl, is_plain_path
-from mitmgate.policy.verdict import Verdict
+from mitmgate.policy.agents import AgentTable
+from mitmgate.policy.rules import EgressRule, McpRule, RuleSet
+from mitmgate.policy.syntax import Network, ServerUrl, is_plain_path
+from mitmgate.policy.verdict import Decision, Verdict
 
 type Mode = Literal["enforce", "shadow"]
 type Unattended = Literal["deny", "wait"]
@@ -19,51 +19,12 @@ type ScanEffect = Literal["log", "redact", "ask", "deny"]
 
 
 @dataclass(frozen=True, slots=True)
-class McpRule:
-    """A rule for MCP calls; None stands for a condition that was not given."""
-
-    id: str
-    servers: frozenset[str] | None
-    tools: GlobSet | None
-    methods: GlobSet | None
-    where: tuple[Condition, ...]
-    verdict: Verdict
-    reason: str | None
-    hide: bool = False
-
-    def is_for_server(self, server: str | None) -> bool:
-        """Say whether the rule is for *server*; None, an unknown one, has no rules."""
-        return server is not None and (self.servers is None or server in self.servers)
-
-    def is_for_method(self, method: str, *, housekeeping: bool) -> bool:
-        """Say whether the rule is for *method*; *housekeeping* says of which kind that is."""
-        if self.methods is not None:
-            return self.methods.matches(method)
-        if self.tools is not None:
-            return method == "tools/call"
-        return not housekeeping
-
-
-@dataclass(frozen=True, slots=True)
-class EgressRule:
-    """A rule for traffic that is not MCP; ``methods`` None means every method.
-
-    ``oauth`` says that its hosts issue tokens: a token request may carry assertions there.
-    """
-
-    id: str
-    hosts: DomainSet
-    methods: frozenset[str] | None
-    oauth: bool
-    verdict: Verdict
-    reason: str | None
-
-
-@dataclass(frozen=True, slots=True)
 class Policy:
-    """What an operator wrote, as the judge asks for it. ``hash`` names the exact file.
+    """What an operator wrote, as the judge asks for it. ``hash`` names the exact files.
 
-    ``hide_rules`` are those of ``mcp_rules`` that hide what they deny.
+    ``calls`` and ``results`` are ``mcp_rules`` by phase, ready to be tried; ``locked_*`` is the
+    floor that the locked layer sets: nothing can be laxer than it. ``decided`` remembers the
+    decisions that only depend on the target of a call, None for others.
     """
 
     hash: str
@@ -73,14 +34,23 @@ class Policy:
     server_urls: Mapping[str, ServerUrl]
     servers_by_host: Mapping[str, tuple[tuple[str, ServerUrl], ...]]
     unknown_servers: Verdict
+    agents: AgentTable
+    require_agents: bool
     mcp_rules: tuple[McpRule, ...]
-    hide_rules: tuple[McpRule, ...]
+    calls: RuleSet
+    results: RuleSet
+    locked_calls: RuleSet
+    locked_results: RuleSet
     mcp_otherwise: Verdict
     egress_rules: tuple[EgressRule, ...]
+    locked_egress: tuple[EgressRule, ...]
     egress_otherwise: Verdict
     effects: Mapping[tuple[str, str], ScanEffect]
     hold_wait: float
     unattended: Unattended
+    decided: dict[tuple[object, ...], Decision | None] = field(
+        default_factory=dict, init=False, compare=False, repr=False
+    )
 
     @property
     def rule_count(self) -> int:

@@ -2,109 +2,78 @@
 
 Precedence for MCP, first that applies:
 
-1. rules from top to bottom, on named servers only; the first whose conditions all hold decides.
-   A rule without ``server`` means every named server. A rule without ``method`` means
-   ``tools/call`` if it has a ``tool``, else every method that is not housekeeping.
+1. rules from top to bottom, those of the policy and then those of the packs that it extends, on
+   named servers only; the first whose conditions all hold decides. A rule without ``server``
+   means every named server. A rule without ``method`` means ``tools/call`` if it has a ``tool``,
+   else every method that is not housekeeping. A rule in shadow mode is noted, and the next ones
+   decide.
 2. housekeeping passes
 3. ``mcp.otherwise``
+
+The locked layer is a floor: where its first matching rule is stricter, that one decides.
 
 Where a rule is tried whose server, method and tool are those of the call, and a server may find
 another value than we do where its ``where`` looks, the call is denied as ambiguous. A denial of
 a target that the agent must not know of says that there is none (``mitmgate.policy.hidden``).
 
 Whether an endpoint that no server names may be spoken to at all is ``decide_unknown``, which
-the caller asks before. Precedence for egress: rules from top to bottom, then
-``egress.otherwise``; ``connect_denied`` is what can be said before TLS. If evaluating fails,
-the answer is deny.
+the caller asks before. Results fall under the rules of phase ``result`` alone. Precedence for
+egress: rules from top to bottom, then ``egress.otherwise``; ``connect_denied`` is what can be
+said before TLS (``mitmgate.policy.egress``). If evaluating fails, the answer is deny.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from mitmgate.net.addresses import AddressClass, classify
-from mitmgate.policy.compiled import EgressRule, McpRule, Policy, ScanEffect
+from mitmgate.policy.call import Call
+from mitmgate.policy.compiled import Policy, ScanEffect
 from mitmgate.policy.hidden import hidden_names, is_hidden
 from mitmgate.policy.keys import KeyFolds, is_ambiguous
-from mitmgate.policy.verdict import Decision, Verdict
+from mitmgate.policy.places import places
+from mitmgate.policy.rules import CircumstanceMiss, EgressRule, McpRule, RuleSet
+from mitmgate.policy.verdict import Decision, ShadowMatch, Verdict
 
 __all__ = [
     "Call",
-    "EgressCall",
     "Miss",
-    "Step",
     "agent_sentence",
-    "connect_denied",
     "decide",
-    "decide_egress",
+    "decide_result",
     "decide_unknown",
-    "egress_miss",
     "hidden_names",
     "mcp_miss",
     "rule_decision",
     "scan_effect",
-    "trace",
+    "strictest",
 ]
 
-WEB_PORTS = frozenset({80, 443, 8080, 8443})
 
-type Miss = Literal["server", "method", "tool", "ambiguous", "where", "host"]
+type Miss = (
+    Literal[
+        "server", "method", "tool", "revision", "transport", "annotations", "ambiguous", "where",
+        "host",
+    ]
+    | CircumstanceMiss
+)  # fmt: skip
 
-
-@dataclass(frozen=True, slots=True)
-class Call:
-    """An MCP message of an agent. ``server`` is None where no server names the endpoint.
-
-    ``tool`` is the tool, prompt or resource that is meant; ``housekeeping`` says that the
-    method does nothing but keep the session going.
-    """
-
-    agent: str
-    server: str | None
-    method: str
-    tool: str | None = None
-    params: Mapping[str, Any] | None = None
-    housekeeping: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class EgressCall:
-    """An HTTP request that is not MCP; ``host`` is normalised."""
-
-    agent: str
-    host: str
-    port: int
-    method: str
-    path: str
-
-
-@dataclass(frozen=True, slots=True)
-class Step:
-    """A rule that was tried, whether it decided, and why (for the operator only)."""
-
-    rule: str
-    matched: bool
-    why: str
+_MOST_DECIDED = 4096
+_UNKNOWN = object()
 
 
 def decide(policy: Policy, call: Call) -> Decision:
     """Judge *call* by the MCP rules."""
-    return _fail_closed(lambda: _decide(policy, call))
+    return fail_closed(lambda: _decide(policy, call))
 
 
-def decide_egress(policy: Policy, call: EgressCall) -> Decision:
-    """Judge *call* by the egress rules."""
-    return _fail_closed(lambda: _decide_egress(policy, call))
-
-
-def issues_tokens(policy: Policy, call: EgressCall) -> bool:
-    """Say whether the rule that decides *call* has ``oauth``: its hosts are token endpoints."""
-    for rule in policy.egress_rules:
-        if egress_miss(rule, call.host, call.method) is None:
-            return rule.oauth
-    return False
+def decide_result(policy: Policy, call: Call, result: Any) -> Decision | None:
+    """Judge the *result* of *call* by the rules of phase ``result``; None: none is for it."""
+    try:
+        return _decide_result(policy, call, result)
+    except Exception as error:  # noqa: BLE001 - whatever broke, the answer is deny
+        return broken(error)
 
 
 def decide_unknown(policy: Policy, endpoint: str) -> Decision:  # noqa: ARG001 - see below
@@ -112,19 +81,7 @@ def decide_unknown(policy: Policy, endpoint: str) -> Decision:  # noqa: ARG001 -
 
     So far all such endpoints are alike; the caller asks one question for each.
     """
-    return _fail_closed(lambda: _decide_unknown(policy))
-
-
-def connect_denied(policy: Policy, host: str, port: int) -> Decision | None:
-    """Return the denial of a tunnel to the normalised *host* and *port*, or None: go on.
-
-    Everything that no rule denies outright waits until the request is seen: only then an
-    unknown MCP server is recognised, and only then the agent learns why it was stopped.
-    """
-    try:
-        return _connect_denied(policy, host, port)
-    except Exception as error:  # noqa: BLE001 - whatever broke, the answer is deny
-        return _broken(error)
+    return fail_closed(lambda: _decide_unknown(policy))
 
 
 def scan_effect(policy: Policy, detector: str, surface: str) -> ScanEffect:
@@ -132,30 +89,11 @@ def scan_effect(policy: Policy, detector: str, surface: str) -> ScanEffect:
     return policy.effects.get((str(detector), str(surface)), "deny")
 
 
-def trace(policy: Policy, call: Call) -> list[Step]:
-    """Return each rule that was tried for *call*, in order, the deciding one last."""
-    steps: list[Step] = []
-    folds = KeyFolds()
-    for rule in policy.mcp_rules:
-        miss = mcp_miss(rule, call, folds)
-        if miss is None:
-            steps.append(Step(rule.id, True, "every condition holds"))
-            return steps
-        if miss == "ambiguous":
-            steps.append(Step("ambiguous_key", True, _why_ambiguous(rule, call, folds)))
-            return steps
-        steps.append(Step(rule.id, False, _why_missed(rule, call, miss)))
-    if call.housekeeping:
-        steps.append(Step("housekeeping", True, "no rule matched, and the method is housekeeping"))
-    else:
-        steps.append(Step("otherwise", True, "no rule matched"))
-    return steps
-
-
-def mcp_miss(rule: McpRule, call: Call, folds: KeyFolds) -> Miss | None:
+def mcp_miss(rule: McpRule, call: Call, looked_at: Any, folds: KeyFolds) -> Miss | None:
     """Return the first condition of *rule* that *call* does not meet, or None: it matches.
 
-    ``ambiguous`` stands for a ``where`` that cannot be trusted, whether or not it holds.
+    *looked_at* is what ``where`` is about: the params, or the result. ``ambiguous`` stands for a
+    ``where`` that cannot be trusted, whether or not it holds.
     """
     if not rule.is_for_server(call.server):
         return "server"
@@ -163,26 +101,37 @@ def mcp_miss(rule: McpRule, call: Call, folds: KeyFolds) -> Miss | None:
         return "method"
     if rule.tools is not None and (call.tool is None or not rule.tools.matches(call.tool)):
         return "tool"
-    if any(is_ambiguous(condition, call.params, folds) for condition in rule.where):
-        return "ambiguous"
-    if not all(condition.holds(call.params) for condition in rule.where):
-        return "where"
+    if rule.revisions is not None and call.revision not in rule.revisions:
+        return "revision"
+    if rule.transports is not None and call.transport not in rule.transports:
+        return "transport"
+    miss = rule.circumstances.miss(call)
+    if miss is not None:
+        return miss
+    if rule.annotations is not None and not rule.meets_annotations(call.annotations):
+        return "annotations"
+    return _where_miss(rule, looked_at, folds) if rule.where else None
+
+
+def _where_miss(rule: McpRule, looked_at: Any, folds: KeyFolds) -> Miss | None:
+    for condition in rule.where:
+        if is_ambiguous(condition, looked_at, folds):
+            return "ambiguous"
+    allowing = rule.effects.verdict is Verdict.ALLOW
+    for condition in rule.where:
+        if not condition.holds(looked_at, allowing=allowing):
+            return "where"
     return None
 
 
-def egress_miss(rule: EgressRule, host: str, method: str) -> Miss | None:
-    """Return the first condition of *rule* that the request does not meet, or None."""
-    if not rule.hosts.matches(host):
-        return "host"
-    return None if rule.methods is None or method in rule.methods else "method"
-
-
-def rule_decision(rule: McpRule | EgressRule, *, noun: str) -> Decision:
+def rule_decision(rule: McpRule | EgressRule, *, noun: str, locked: bool = False) -> Decision:
     """Return the decision of *rule*; *noun* is what the agent is told about (tool, host)."""
-    word = rule.verdict.word
-    reason = f"rule {rule.id}: {rule.reason}" if rule.reason else f"rule {rule.id} says {word}"
-    told = rule.reason or agent_sentence(rule.verdict, noun)
-    return Decision(rule.verdict, rule.id, "rule", reason, told)
+    effects, word = rule.effects, rule.verdict.word
+    why = effects.note or effects.reason
+    reason = f"rule {rule.id}: {why}" if why else f"rule {rule.id} says {word}"
+    told = effects.reason or agent_sentence(rule.verdict, noun)
+    code = "locked" if locked else "rule"
+    return Decision(rule.verdict, rule.id, code, reason, told, severity=effects.severity)
 
 
 def agent_sentence(verdict: Verdict, noun: str) -> str:
@@ -199,14 +148,16 @@ def agent_sentence(verdict: Verdict, noun: str) -> str:
             )
 
 
-def _fail_closed(judge: Callable[[], Decision]) -> Decision:
+def fail_closed(judge: Callable[[], Decision]) -> Decision:
+    """Return what *judge* does, a denial where it fails."""
     try:
         return judge()
     except Exception as error:  # noqa: BLE001 - whatever broke, the answer is deny
-        return _broken(error)
+        return broken(error)
 
 
-def _broken(error: Exception) -> Decision:
+def broken(error: Exception) -> Decision:
+    """Return the denial for a policy that could not be evaluated."""
     return Decision(
         Verdict.DENY,
         "policy_error",
@@ -217,14 +168,32 @@ def _broken(error: Exception) -> Decision:
 
 
 def _decide(policy: Policy, call: Call) -> Decision:
+    # Where nothing but these can make a difference, the answer is the same every time.
+    key = (call.server, call.method, call.tool, call.housekeeping, call.revision, call.transport)
+    known = policy.decided.get(key, _UNKNOWN)
+    if isinstance(known, Decision):
+        return known
+    decision = _tried(policy, call)
+    if known is _UNKNOWN:
+        if len(policy.decided) >= _MOST_DECIDED:
+            policy.decided.clear()
+        plain = policy.calls.is_plain(call) and policy.locked_calls.is_plain(call)
+        policy.decided[key] = decision if plain else None
+    return decision
+
+
+def _tried(policy: Policy, call: Call) -> Decision:
     noun = "tool" if call.method == "tools/call" else "request"
-    folds = KeyFolds()
-    for rule in policy.mcp_rules:
-        miss = mcp_miss(rule, call, folds)
-        if miss is None:
-            return _concealed(policy, call, rule_decision(rule, noun=noun))
-        if miss == "ambiguous":
-            return _concealed(policy, call, _ambiguous(_why_ambiguous(rule, call, folds)))
+    looked = Looked(call.params)
+    decision = first_match(policy.calls, call, looked, noun=noun)
+    if decision is None or decision.rule == "":
+        last = _last_word(policy, call, noun)
+        decision = last if decision is None else replace(last, shadow=told(decision, last))
+    floor = first_match(policy.locked_calls, call, looked, noun=noun, locked=True)
+    return _concealed(policy, call, stricter(decision, floor))
+
+
+def _last_word(policy: Policy, call: Call, noun: str) -> Decision:
     if call.housekeeping:
         return Decision(
             Verdict.ALLOW,
@@ -233,7 +202,91 @@ def _decide(policy: Policy, call: Call) -> Decision:
             "housekeeping passes unless a rule with method says otherwise",
             agent_sentence(Verdict.ALLOW, noun),
         )
-    return _otherwise(policy.mcp_otherwise, "mcp", noun)
+    return otherwise(policy.mcp_otherwise, "mcp", noun)
+
+
+def _decide_result(policy: Policy, call: Call, result: Any) -> Decision | None:
+    looked = Looked(result)
+    decision = first_match(policy.results, call, looked, noun="result")
+    if decision is not None and decision.rule == "":
+        decision = replace(_PASSED, shadow=told(decision, _PASSED))
+    floor = first_match(policy.locked_results, call, looked, noun="result", locked=True)
+    return floor if decision is None else stricter(decision, floor)
+
+
+_PASSED = Decision(Verdict.ALLOW, "answer", "answer", "an answer to an allowed request", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Looked:
+    """What ``where`` is about, the params or the result, and what its keys fold to."""
+
+    value: Any
+    folds: KeyFolds = field(default_factory=KeyFolds)
+
+
+def first_match(
+    rules: RuleSet, call: Call, looked: Looked, *, noun: str, locked: bool = False
+) -> Decision | None:
+    """Return the decision of the first of *rules* that matches, None where none does.
+
+    Where only rules in shadow mode match, it is one without a rule that names the first of them.
+    """
+    shadow: ShadowMatch | None = None
+    for rule in rules.candidates(call):
+        miss = mcp_miss(rule, call, looked.value, looked.folds)
+        if miss is None and rule.effects.shadow and not locked:
+            shadow = shadow or ShadowMatch(rule.id, rule.verdict)
+        elif miss is None:
+            decision = rule_decision(rule, noun=noun, locked=locked)
+            redact = tuple(places(rule.redact, looked.value)) if rule.redact else ()
+            told = shadow if shadow and shadow.verdict is not decision.verdict else None
+            return replace(decision, shadow=told, redact=redact, effects=rule.overrides)
+        elif miss == "ambiguous" and not (rule.effects.shadow and not locked):
+            return _ambiguous(why_ambiguous(rule, looked.value, looked.folds))
+    if shadow is None:
+        return None
+    return Decision(shadow.verdict, "", "shadow", "", "", shadow=shadow)
+
+
+def told(shadowed: Decision, decision: Decision) -> ShadowMatch | None:
+    """Return the match of *shadowed*, None where it is what *decision* says anyway."""
+    return shadowed.shadow if shadowed.verdict is not decision.verdict else None
+
+
+def stricter(decision: Decision, floor: Decision | None) -> Decision:
+    """Return *decision*, or the *floor* of the locked layer where that is stricter.
+
+    What the floor redacts is redacted in any case.
+    """
+    if floor is None:
+        return decision
+    wins = floor.verdict >= decision.verdict and floor.verdict is not Verdict.ALLOW
+    winner = floor if wins else decision
+    redact = (*decision.redact, *(one for one in floor.redact if one not in decision.redact))
+    effects = {**decision.effects, **floor.effects} if floor.effects else decision.effects
+    return replace(
+        winner,
+        redact=redact,
+        effects=effects,
+        shadow=decision.shadow,
+        floor=floor.verdict,
+        floor_redact=floor.redact,
+    )
+
+
+def strictest(decision: Decision, other: Decision) -> Decision:
+    """Return the stricter of two; what comes with *decision* stays with it."""
+    if other.verdict <= decision.verdict:
+        return decision
+    return replace(
+        other,
+        redact=decision.redact,
+        effects=decision.effects,
+        shadow=decision.shadow,
+        floor=max(decision.floor, other.floor),
+        floor_redact=decision.floor_redact,
+    )
 
 
 def _ambiguous(why: str) -> Decision:
@@ -249,23 +302,14 @@ def _ambiguous(why: str) -> Decision:
 
 def _concealed(policy: Policy, call: Call, decision: Decision) -> Decision:
     """Return *decision* so that the agent does not learn of a target that is hidden from it."""
-    if decision.verdict is not Verdict.DENY or not is_hidden(
-        policy, call.server, call.method, call.tool, housekeeping=call.housekeeping
-    ):
+    if decision.verdict is not Verdict.DENY or not is_hidden(policy, call):
         return decision
-    code = "hidden" if decision.code == "rule" else decision.code
+    code = {"rule": "hidden", "locked": "locked_hidden"}.get(decision.code, decision.code)
     told = f"Unknown {_TARGETS.get(call.method, 'name')}."
     return replace(decision, code=code, agent_reason=told, hidden=True)
 
 
 _TARGETS = {"tools/call": "tool", "prompts/get": "prompt", "resources/read": "resource"}
-
-
-def _decide_egress(policy: Policy, call: EgressCall) -> Decision:
-    for rule in policy.egress_rules:
-        if egress_miss(rule, call.host, call.method) is None:
-            return rule_decision(rule, noun="host")
-    return _otherwise(policy.egress_otherwise, "egress", "host")
 
 
 def _decide_unknown(policy: Policy) -> Decision:
@@ -279,66 +323,18 @@ def _decide_unknown(policy: Policy) -> Decision:
     )
 
 
-def _connect_denied(policy: Policy, host: str, port: int) -> Decision | None:
-    if not _port_open(policy, host, port):
-        return Decision(
-            Verdict.DENY,
-            "connect_port",
-            "port",
-            f"port {port} is no web port and no port of a server at this host",
-            "Only web ports can be reached from here.",
-        )
-    if host in policy.servers_by_host:
-        return None
-    for rule in policy.egress_rules:
-        if not rule.hosts.matches(host):
-            continue
-        if rule.verdict is not Verdict.DENY:
-            return None  # it may match the request to come
-        if rule.methods is None:
-            return rule_decision(rule, noun="host")
-    return None
-
-
-def _port_open(policy: Policy, host: str, port: int) -> bool:
-    if port in WEB_PORTS or policy.serves_origin(host, port):
-        return True
-    # Names that the operator put on this machine by hand are test servers on free ports.
-    static = policy.resolve(host)
-    return static is not None and classify(static) is AddressClass.LOOPBACK
-
-
-def _otherwise(verdict: Verdict, section: str, noun: str) -> Decision:
+def otherwise(verdict: Verdict, section: str, noun: str) -> Decision:
+    """Return the decision where no rule of *section* matched."""
     reason = f"no rule matched, and {section}.otherwise is {verdict.word}"
     return Decision(verdict, "otherwise", "otherwise", reason, agent_sentence(verdict, noun))
 
 
-def _why_ambiguous(rule: McpRule, call: Call, folds: KeyFolds) -> str:
+def why_ambiguous(rule: McpRule, looked_at: Any, folds: KeyFolds) -> str:
+    """Return why a ``where`` of *rule* cannot be trusted, for the operator."""
     # The key itself is the agent's text and stays out of records.
-    pointers = [one.pointer for one in rule.where if is_ambiguous(one, call.params, folds)]
+    pointers = [one.pointer for one in rule.where if is_ambiguous(one, looked_at, folds)]
     return (
         f"rule {rule.id} looks at {' and '.join(pointers)}, and on the way there is a key that "
         "some servers take for the one that is looked at (letter case, NUL or Unicode), or there "
         "are too many keys to tell"
     )
-
-
-def _why_missed(rule: McpRule, call: Call, miss: Miss) -> str:
-    if call.server is None:
-        return "rules are for named servers, and this one has no name"
-    if miss == "server":
-        return f"the server is not {_listed(sorted(rule.servers or ()))}"
-    if miss == "tool":
-        return f"the tool is not {_listed(rule.tools.texts if rule.tools else ())}"
-    if miss == "where":
-        pointers = [one.pointer for one in rule.where if not one.holds(call.params)]
-        return f"params do not have the wanted value at {' and '.join(pointers)}"
-    if rule.methods is not None:
-        return f"the method is not {_listed(rule.methods.texts)}"
-    return "a rule without method is for tools/call" if rule.tools else (
-        "a rule without method is not for housekeeping")  # fmt: skip
-
-
-def _listed(texts: tuple[str, ...] | list[str]) -> str:
-    shown = texts if len(texts) <= 8 else [*texts[:7], f"{len(texts) - 7} more"]
-    return " or ".join(shown)

@@ -8,10 +8,13 @@ not listed cannot be called.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
-from mitmgate.policy.compiled import McpRule, Policy
+from mitmgate.policy.call import Call
+from mitmgate.policy.compiled import Policy
 from mitmgate.policy.globs import Glob, GlobSet
+from mitmgate.policy.rules import McpRule, RuleSet
 from mitmgate.policy.verdict import Verdict
 
 LISTED = {
@@ -26,55 +29,74 @@ LISTED = {
 _VARIABLE = "\0"
 
 
-def hidden_names(
-    policy: Policy,
-    server: str | None,
-    agent: str,  # noqa: ARG001 - so far a rule is for every agent
-    method: str,
-) -> Callable[[str], bool] | None:
-    """Return the test for names that *agent* must not see in the answer to *method*, a list.
+def hidden_names(policy: Policy, call: Call) -> Callable[[str], bool] | None:
+    """Return the test for names that the agent of *call*, a list, must not see in its answer.
 
     None where nothing can be hidden, which costs next to nothing to find out. Names are those
     of tools and prompts, the URIs of resources, and the URI templates (RFC 6570) of templates.
     """
-    asked = LISTED.get(method)
-    if asked is None or not _may_hide(policy, server, asked):
+    asked = LISTED.get(call.method)
+    if asked is None:
         return None
-    rules = _rules_for(policy, server, asked, housekeeping=False)
-    return partial(_hides_template if method == "resources/templates/list" else _hides, rules)
+    calls = replace(call, method=asked, tool=None, params=None, housekeeping=False)
+    layers = [
+        rules
+        for layer in (policy.calls, policy.locked_calls)
+        if (rules := _rules_for(layer, calls, locked=layer is policy.locked_calls))
+    ]
+    if not layers:
+        return None
+    test = _hides_template if call.method == "resources/templates/list" else _hides
+    return partial(_any_hides, test, layers)
 
 
-def is_hidden(
-    policy: Policy, server: str | None, method: str, name: str | None, *, housekeeping: bool
-) -> bool:
-    """Say whether the target *name* of a call of *method* must be unknown to an agent."""
-    if name is None or not _may_hide(policy, server, method):
+def is_hidden(policy: Policy, call: Call) -> bool:
+    """Say whether the target of *call* must be unknown to its agent."""
+    name = call.tool
+    if name is None:
         return False
-    return _hides(_rules_for(policy, server, method, housekeeping=housekeeping), name)
-
-
-def _may_hide(policy: Policy, server: str | None, method: str) -> bool:
     return any(
-        rule.is_for_server(server) and rule.is_for_method(method, housekeeping=False)
-        for rule in policy.hide_rules
+        _hides(_rules_for(layer, call, locked=layer is policy.locked_calls), name)
+        for layer in (policy.calls, policy.locked_calls)
     )
 
 
-def _rules_for(
-    policy: Policy, server: str | None, method: str, *, housekeeping: bool
-) -> tuple[McpRule, ...]:
-    return tuple(
-        rule
-        for rule in policy.mcp_rules
-        if rule.is_for_server(server) and rule.is_for_method(method, housekeeping=housekeeping)
+def _any_hides(
+    test: Callable[[tuple[McpRule, ...], str], bool],
+    layers: list[tuple[McpRule, ...]],
+    name: str,
+) -> bool:
+    return any(test(rules, name) for rules in layers)
+
+
+def _rules_for(layer: RuleSet, call: Call, *, locked: bool) -> tuple[McpRule, ...]:
+    """Return the rules of *layer* that are for *call*, its target apart; none if nothing hides."""
+    if not any(_is_for(rule, call, locked=locked) for rule in layer.hiding):
+        return ()
+    return tuple(rule for rule in layer.rules if _is_for(rule, call, locked=locked))
+
+
+def _is_for(rule: McpRule, call: Call, *, locked: bool) -> bool:
+    return (
+        (locked or not rule.effects.shadow)
+        and rule.is_for_server(call.server)
+        and rule.is_for_method(call.method, housekeeping=call.housekeeping)
+        and (rule.revisions is None or call.revision in rule.revisions)
+        and (rule.transports is None or call.transport in rule.transports)
+        and rule.circumstances.miss(call) is None
     )
+
+
+def _is_sure(rule: McpRule) -> bool:
+    """Say whether *rule* matches every call of its targets, whatever the arguments are."""
+    return not rule.where and rule.annotations is None
 
 
 def _hides(rules: tuple[McpRule, ...], name: str) -> bool:
     for rule in rules:
         if rule.tools is not None and not rule.tools.matches(name):
             continue
-        if not rule.where:
+        if _is_sure(rule):
             return rule.hide
         if rule.verdict is not Verdict.DENY:
             return False  # some arguments may be let through
@@ -86,12 +108,12 @@ def _hides_template(rules: tuple[McpRule, ...], template: str) -> bool:
     literals = _literals(template)
     for rule in rules:
         if rule.tools is None or _covers(rule.tools, literals):
-            if not rule.where:
+            if _is_sure(rule):
                 return rule.hide
             if rule.verdict is not Verdict.DENY:
                 return False
         elif _may_meet(rule.tools, literals):
-            hidden = rule.hide or (bool(rule.where) and rule.verdict is Verdict.DENY)
+            hidden = rule.hide or (not _is_sure(rule) and rule.verdict is Verdict.DENY)
             if not hidden:
                 return False
     return False

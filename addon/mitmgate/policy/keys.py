@@ -9,9 +9,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
-from mitmgate.policy.syntax import MISSING, Condition, member
+from mitmgate.policy.conditions import WILDCARD, Condition, values_below
+from mitmgate.policy.operators import MAX_ITEMS
+from mitmgate.policy.syntax import member
 from mitmgate.wire.strictjson import fold_key
 
 # Folding as much takes some 0.05 s, 0.2 s with letters that become eighteen (U+FDFA): a call made
@@ -36,9 +39,25 @@ class KeyFolds:
         """Say whether *members* has, or may have, another key that a server takes for *key*."""
         known = id(members)
         if known not in self._known:
-            self._known[known] = None if _unreadable(members) else Counter(map(fold_key, members))
+            self._known[known] = _folded(members)
         folds = self._known[known]
+        if folds is _PLAIN:
+            return not _is_plain(key) and fold_key(key) in members
         return folds is None or folds[fold_key(key)] > (key in members)
+
+
+# Of an object whose keys all fold to themselves: a key that does too has no double there.
+_PLAIN: Counter[str] = Counter()
+
+
+def _folded(members: Mapping[str, Any]) -> Counter[str] | None:
+    if len(members) <= MAX_KEYS and all(map(_is_plain, members)):
+        return _PLAIN
+    return None if _unreadable(members) else Counter(map(fold_key, members))
+
+
+def _is_plain(key: str) -> bool:
+    return key.isascii() and key.islower() and key.isidentifier()
 
 
 def _unreadable(members: Mapping[str, Any]) -> bool:
@@ -52,16 +71,32 @@ def _unreadable(members: Mapping[str, Any]) -> bool:
 def is_ambiguous(condition: Condition, params: Mapping[str, Any] | None, folds: KeyFolds) -> bool:
     """Say whether a server may find another value than we do where *condition* looks.
 
-    Every object on the way to the value counts, and those inside it that are compared.
+    Every object on the way to a value counts, and those inside it that are compared. Behind a
+    wildcard as many values count as are looked at.
     """
-    value: Any = params
+    values: list[Any] = [params]
     for token in condition.tokens:
-        if isinstance(value, Mapping) and folds.doubled(value, token):
-            return True
-        value = member(value, token)
-        if value is MISSING:
-            return False
-    return _ambiguous_inside(value, condition.equals, folds)
+        if token == WILDCARD:
+            values, _ = values_below(values)
+            continue
+        for value in values:
+            if isinstance(value, Mapping) and folds.doubled(value, token):
+                return True
+        values = [member(value, token) for value in values]
+    if not (condition.wholes or condition.parts):
+        return False
+    return any(
+        any(_ambiguous_inside(value, wanted, folds) for wanted in condition.wholes)
+        or any(_ambiguous_part(value, wanted, folds) for wanted in condition.parts)
+        for value in values
+    )
+
+
+def _ambiguous_part(value: Any, wanted: Any, folds: KeyFolds) -> bool:
+    if isinstance(value, Mapping):
+        return isinstance(wanted, str) and folds.doubled(value, wanted)
+    deep = isinstance(value, list) and isinstance(wanted, Mapping | list)
+    return deep and any(_ambiguous_inside(item, wanted, folds) for item in islice(value, MAX_ITEMS))
 
 
 def _ambiguous_inside(value: Any, wanted: Any, folds: KeyFolds) -> bool:

@@ -1,28 +1,27 @@
-"""Policy files to policies: reading, the checks across entries, and the shipped starter."""
+"""Policy files to policies: reading them with all their layers, and the shipped starters."""
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
 
 from mitmgate.errors import Problem
-from mitmgate.net.domains import DomainSet, parse_domain_pattern
-from mitmgate.policy import syntax
-from mitmgate.policy.compiled import EgressRule, McpRule, Policy, ScanEffect
-from mitmgate.policy.globs import GlobSet
-from mitmgate.policy.models import EgressRuleEntry, McpRuleEntry, PolicyFile, ScanSection
-from mitmgate.policy.syntax import Condition, ServerUrl
-from mitmgate.policy.verdict import Verdict
-from mitmgate.strictyaml import Document, KeyPath, did_you_mean, load, read_file, refuse, validate
+from mitmgate.net.domains import parse_domain_pattern
+from mitmgate.policy.compiled import Policy
+from mitmgate.policy.compiling import compile_policy
+from mitmgate.policy.crosschecks import cross_problems, locked_problems, rule_ids
+from mitmgate.policy.layers import LoadedLayer, Loader, digest_of, read_layer
+from mitmgate.policy.models import PolicyFile, RulesFile
+from mitmgate.strictyaml import Document, load, read_file, refuse, validate
 
 __all__ = [
     "Policy",
+    "ReadPolicy",
     "load_policy",
     "load_policy_file",
+    "read_policy",
     "starter_policy",
     "starter_text",
     "with_model_api",
@@ -31,20 +30,61 @@ __all__ = [
 STARTER_NAME = "starter.yaml"
 
 
-def load_policy(text: str, *, file: str) -> Policy:
-    """Return the policy that *text* spells, or raise ConfigError with every problem."""
+def load_policy(
+    text: str, *, file: str, base: Path | None = None, locked: Path | None = None
+) -> Policy:
+    """Return the policy that *text* spells, or raise ConfigError with every problem.
+
+    *base* is the folder that the paths in ``extends`` are relative to, *locked* the file of the
+    locked layer.
+    """
+    return read_policy(text, file=file, base=base, locked=locked).policy
+
+
+@dataclass(frozen=True, slots=True)
+class ReadPolicy:
+    """A policy, the document it was read from, and the files that it depends on."""
+
+    policy: Policy
+    document: Document
+    packs: tuple[LoadedLayer, ...]
+    locked: tuple[LoadedLayer, ...]
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """The files of its layers, but its own."""
+        return tuple(one.path for one in (*self.packs, *self.locked) if one.path is not None)
+
+
+def read_policy(
+    text: str, *, file: str, base: Path | None = None, locked: Path | None = None
+) -> ReadPolicy:
+    """Return what :func:`load_policy` does, with all that it was read from."""
     document = load(text, file=file, past_duplicates=True)
     parsed, problems = validate(PolicyFile, document)
-    problems += [*_cross_problems(document), *document.problems]
+    packs, floor = Loader(), Loader()
+    packs.extend(document, base)
+    if locked is not None:
+        layer = read_layer(read_file(locked), locked.name, locked, floor.problems)
+        floor.layers.append(layer)
+        floor.extend(layer.document, locked.parent, (str(locked.resolve()),))
+    problems += cross_problems(document, [one.document for one in packs.layers])
+    problems += locked_problems([one.document for one in floor.layers])
+    problems += [*document.problems, *packs.problems, *floor.problems]
     if parsed is None or problems:
         raise refuse(problems)
-    digest = hashlib.sha256(text.encode("utf-8")).hexdigest()
-    return _compile(parsed, "sha256:" + digest)
+    digest = digest_of([text, *(one.text for one in (*packs.layers, *floor.layers))])
+    policy = compile_policy(parsed, digest, _files(packs), _files(floor))
+    return ReadPolicy(policy, document, tuple(packs.layers), tuple(floor.layers))
 
 
-def load_policy_file(path: Path) -> Policy:
+def _files(loader: Loader) -> list[tuple[str, RulesFile]]:
+    return [(one.name, one.file) for one in loader.layers if one.file is not None]
+
+
+def load_policy_file(path: Path, *, locked: Path | None = None) -> Policy:
     """Return the policy in the file at *path*, or raise ConfigError with every problem."""
-    return load_policy(read_file(path), file=str(path))
+    return load_policy(read_file(path), file=str(path), base=path.parent, locked=locked)
 
 
 def starter_text() -> str:
@@ -69,7 +109,7 @@ def with_model_api(text: str, host: str) -> str:
     if problems:
         raise refuse(problems)
     name = str(parse_domain_pattern(host))
-    taken = {rule_id for _, rule_id in _rule_ids(document)}
+    taken = {rule_id for _, rule_id in rule_ids(document)}
     rule_id = "model-api" if "model-api" not in taken else f"model-api-{name}"
     lines = text.splitlines(keepends=True)
     first_rule = lines[document.lines["egress", "rules", 0] - 1]
@@ -97,173 +137,3 @@ def _model_host_problems(host: str) -> Iterator[Problem]:
             yield Problem("a wildcard is too wide for a model API", key="model API", hint=hint)
     except ValueError as error:
         yield Problem(str(error), key="model API", hint=hint)
-
-
-# --- checks across entries -----------------------------------------------------------------
-# They look at the plain document, so that they are reported beside the problems that single
-# values have, and skip whatever is malformed: the models have reported that.
-
-
-def _cross_problems(document: Document) -> list[Problem]:
-    return [
-        *_duplicate_ids(document),
-        *_unknown_server_names(document),
-        *_equal_urls(document),
-        *_equal_static_names(document),
-        *_bad_hides(document),
-    ]
-
-
-def _child(value: Any, key: str) -> Any:
-    return value.get(key) if isinstance(value, dict) else None
-
-
-def _entries(document: Document, section: str) -> Iterator[tuple[KeyPath, Any]]:
-    rules = _child(_child(document.value, section), "rules")
-    for number, rule in enumerate(rules if isinstance(rules, list) else ()):
-        yield (section, "rules", number), rule
-
-
-def _rule_ids(document: Document) -> Iterator[tuple[KeyPath, str]]:
-    for section in ("mcp", "egress"):
-        for path, rule in _entries(document, section):
-            rule_id = _child(rule, "id")
-            if isinstance(rule_id, str):
-                yield (*path, "id"), rule_id
-
-
-def _duplicate_ids(document: Document) -> Iterator[Problem]:
-    first: dict[str, KeyPath] = {}
-    for path, rule_id in _rule_ids(document):
-        earlier = first.setdefault(rule_id, path)
-        if earlier != path:
-            line = document.line(earlier)
-            yield document.problem(
-                path, f"{rule_id} is already the id of the rule on line {line}",
-                hint="records name rules by id: choose another one")  # fmt: skip
-
-
-def _unknown_server_names(document: Document) -> Iterator[Problem]:
-    servers = _child(document.value, "servers")
-    known = sorted(servers) if isinstance(servers, dict) else []
-    for path, rule in _entries(document, "mcp"):
-        named = _child(rule, "server")
-        for name in named if isinstance(named, list) else [named]:
-            if isinstance(name, str) and name not in known:
-                nearest = did_you_mean(name, known)
-                hint = f"did you mean {nearest}?" if nearest else "add it under servers"
-                yield document.problem((*path, "server"), f"no server is named {name}", hint=hint)
-
-
-def _equal_urls(document: Document) -> Iterator[Problem]:
-    servers = _child(document.value, "servers")
-    first: dict[ServerUrl, str] = {}
-    for name, entry in servers.items() if isinstance(servers, dict) else ():
-        try:
-            url = syntax.parse_server_url(str(_child(entry, "url")))
-        except ValueError:
-            continue
-        earlier = first.setdefault(url, name)
-        if earlier != name:
-            yield document.problem(("servers", name, "url"), f"{earlier} has the same URL",
-                                   hint="give an endpoint one name")  # fmt: skip
-
-
-def _equal_static_names(document: Document) -> Iterator[Problem]:
-    names = _child(_child(document.value, "network"), "resolve")
-    first: dict[str, str] = {}
-    for name in names if isinstance(names, dict) else ():
-        try:
-            host = syntax.parse_static_name(name)
-        except ValueError:
-            continue
-        earlier = first.setdefault(host, name)
-        if earlier != name:
-            yield document.problem(("network", "resolve", name), f"the same host as {earlier}",
-                                   hint="remove one")  # fmt: skip
-
-
-def _bad_hides(document: Document) -> Iterator[Problem]:
-    for path, rule in _entries(document, "mcp"):
-        if _child(rule, "hide") is not True:
-            continue
-        if rule.get("then") in ("allow", "ask"):
-            yield document.problem((*path, "hide"), "only a rule that denies can hide",
-                                   hint="say then: deny, or remove hide")  # fmt: skip
-        if rule.get("tool") is None:
-            yield document.problem((*path, "hide"), "a rule that hides must have tool",
-                                   hint='name what it hides; tool: "*" is everything')  # fmt: skip
-        if "where" in rule:
-            yield document.problem((*path, "hide"), "a rule that hides cannot have where",
-                                   hint="a list is read before there are arguments")  # fmt: skip
-
-
-# --- compiling -----------------------------------------------------------------------------
-
-
-def _compile(file: PolicyFile, digest: str) -> Policy:
-    urls = {name: syntax.parse_server_url(entry.url) for name, entry in file.servers.items()}
-    static = {
-        syntax.parse_static_name(name): syntax.parse_address(address)
-        for name, address in file.network.resolve.items()
-    }
-    mcp_rules = tuple(map(_mcp_rule, file.mcp.rules))
-    return Policy(
-        hash=digest,
-        mode=file.mode,
-        static_names=MappingProxyType(static),
-        private_networks=tuple(map(syntax.parse_network, file.network.allow_private)),
-        server_urls=MappingProxyType(urls),
-        servers_by_host=_by_host(urls),
-        unknown_servers=Verdict.from_word(file.mcp.unknown_servers),
-        mcp_rules=mcp_rules,
-        hide_rules=tuple(rule for rule in mcp_rules if rule.hide),
-        mcp_otherwise=Verdict.from_word(file.mcp.otherwise),
-        egress_rules=tuple(map(_egress_rule, file.egress.rules)),
-        egress_otherwise=Verdict.from_word(file.egress.otherwise),
-        effects=_effects(file.scan),
-        hold_wait=syntax.parse_duration(file.hold.wait),
-        unattended=file.hold.unattended,
-    )
-
-
-def _by_host(urls: Mapping[str, ServerUrl]) -> Mapping[str, tuple[tuple[str, ServerUrl], ...]]:
-    """Return the servers of each host, the most specific URL first."""
-    found: dict[str, list[tuple[str, ServerUrl]]] = {}
-    for name, url in sorted(urls.items(), key=lambda item: item[1].specificity, reverse=True):
-        found.setdefault(url.host, []).append((name, url))
-    return MappingProxyType({host: tuple(entries) for host, entries in found.items()})
-
-
-def _mcp_rule(entry: McpRuleEntry) -> McpRule:
-    return McpRule(
-        id=entry.id,
-        servers=None if entry.server is None else frozenset(entry.server),
-        tools=None if entry.tool is None else GlobSet.of(entry.tool),
-        methods=None if entry.method is None else GlobSet.of(entry.method),
-        where=tuple(
-            Condition(pointer, syntax.parse_pointer(pointer), must.equals)
-            for pointer, must in (entry.where or {}).items()
-        ),
-        verdict=Verdict.from_word(entry.then),
-        reason=entry.reason,
-        hide=entry.hide,
-    )
-
-
-def _egress_rule(entry: EgressRuleEntry) -> EgressRule:
-    return EgressRule(
-        id=entry.id,
-        hosts=DomainSet.of(map(parse_domain_pattern, entry.host)),
-        methods=None if entry.methods is None else frozenset(entry.methods),
-        oauth=entry.oauth,
-        verdict=Verdict.from_word(entry.then),
-        reason=entry.reason,
-    )
-
-
-def _effects(scan: ScanSection) -> Mapping[tuple[str, str], ScanEffect]:
-    table: dict[tuple[str, str], ScanEffect] = {}
-    for detector in type(scan).model_fields:
-        table.update(((detector, surface), effect) for surface, effect in getattr(scan, detector))
-    return MappingProxyType(table)

@@ -1,126 +1,112 @@
-"""The policy file as pydantic models: every key that exists, its type and its default.
+"""The policy file as pydantic models: every key that exists, its type, default and meaning.
 
 What one value means alone is checked here; what two places say about each other
-(ids, names of servers) in ``mitmgate.policy.load``.
+(ids, names of servers) in ``mitmgate.policy.crosschecks``. The JSON Schema and the reference page
+are made from these models (``mitmgate.policy.reference``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field
 
-from mitmgate.net.domains import parse_domain_pattern
-from mitmgate.policy import syntax
-from mitmgate.policy.globs import check_glob
+from mitmgate.policy.agents import AgentEntry, AgentName
+from mitmgate.policy.fields import (
+    Address,
+    Cidr,
+    Duration,
+    EditingEffect,
+    Effect,
+    Extended,
+    HostName,
+    Mode,
+    Name,
+    Reason,
+    Section,
+    Url,
+    Verb,
+    number_not_bool,
+    one_or_many,
+)
+from mitmgate.policy.rule_models import (
+    EgressRuleEntry,
+    EgressRules,
+    McpRuleEntry,
+    McpRules,
+    RuleEntry,
+    SampleEntry,
+    SamplesEntry,
+    WindowEntry,
+)
 
-
-def _one_or_many(value: Any) -> Any:
-    if isinstance(value, str):
-        return (value,)
-    if isinstance(value, list):
-        return tuple(value)
-    raise ValueError("must be text, or a list of texts")
-
-
-def _number_not_bool(value: Any) -> Any:
-    if type(value) is not int:  # to Python, and so to pydantic, true and 1.0 equal 1
-        raise ValueError("must be 1")
-    return value
-
-
-def _checked(check: Callable[[str], object]) -> AfterValidator:
-    """Return a validator that runs *check* and keeps the text as it was written."""
-
-    def keep(text: str) -> str:
-        check(text)
-        return text
-
-    return AfterValidator(keep)
-
-
-type _Many[T] = Annotated[tuple[T, ...], BeforeValidator(_one_or_many), Field(min_length=1)]
-
-Verb = Literal["allow", "ask", "deny"]
-Effect = Literal["log", "ask", "deny"]
-EditingEffect = Literal["log", "redact", "ask", "deny"]
-Name = Annotated[str, _checked(syntax.parse_name)]
-RuleId = Annotated[str, _checked(syntax.parse_rule_id)]
-Reason = Annotated[str, _checked(syntax.parse_reason)]
-Pointer = Annotated[str, _checked(syntax.parse_pointer)]
-HostName = Annotated[str, _checked(syntax.parse_static_name)]
-Address = Annotated[str, _checked(syntax.parse_address)]
-Cidr = Annotated[str, _checked(syntax.parse_network)]
-Url = Annotated[str, _checked(syntax.parse_server_url)]
-Duration = Annotated[str, _checked(syntax.parse_duration)]
-Glob = Annotated[str, _checked(check_glob)]
-HostPattern = Annotated[str, _checked(parse_domain_pattern)]
-HttpMethod = Annotated[str, _checked(syntax.parse_http_method)]
-
-
-class Section(BaseModel):
-    """Base of all parts of a policy file: frozen, typed strictly, no unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+__all__ = [
+    "EgressRuleEntry",
+    "EgressRules",
+    "McpRuleEntry",
+    "McpRules",
+    "PolicyFile",
+    "RuleEntry",
+    "RulesFile",
+    "SampleEntry",
+    "SamplesEntry",
+    "ScanSection",
+    "WindowEntry",
+]
 
 
 class NetworkSection(Section):
     """Names with fixed addresses, and the private networks that may be dialled."""
 
-    resolve: dict[HostName, Address] = Field(default_factory=dict)
-    allow_private: tuple[Cidr, ...] = ()
+    resolve: dict[HostName, Address] = Field(
+        default_factory=dict,
+        description="A fixed address for a host name, used before DNS; such a name may be private, "
+        "and on loopback it may use any port.",
+        examples=[{"mcp.example.com": "127.0.0.1"}],
+    )
+    allow_private: tuple[Cidr, ...] = Field(
+        default=(),
+        description="Private networks that may be dialled; all others are refused. A metadata "
+        "address of a cloud is opened only by its own /32 or /128.",
+        examples=[["10.1.0.0/16"]],
+    )
+    require_agents: bool = Field(
+        default=False,
+        description="Clients that show no credentials of an agent are refused (407). Needed to "
+        "listen beyond this machine.",
+        examples=[True],
+    )
 
 
 class ServerEntry(Section):
     """An MCP server that the policy gives a name."""
 
-    url: Url
+    url: Url = Field(
+        description="The URL of its endpoint; `/**` at the end stands for all paths below.",
+        examples=["https://api.githubcopilot.com/mcp/**"],
+    )
 
 
-class WhereEntry(Section):
-    """What must stand at a JSON pointer of params."""
-
-    equals: Any
-
-
-class McpRuleEntry(Section):
-    """A rule for MCP calls; every condition that is given must hold."""
-
-    id: RuleId
-    server: _Many[Name] | None = None
-    tool: _Many[Glob] | None = None
-    method: _Many[Glob] | None = None
-    where: Annotated[dict[Pointer, WhereEntry], Field(min_length=1)] | None = None
-    then: Verb
-    hide: bool = False
-    reason: Reason | None = None
-
-
-class McpSection(Section):
+class McpSection(McpRules):
     """What agents may do on MCP servers."""
 
-    unknown_servers: Verb = "ask"
-    rules: tuple[McpRuleEntry, ...] = ()
-    otherwise: Verb = "ask"
+    unknown_servers: Verb = Field(
+        default="ask",
+        description="An endpoint that no server names; decided first, once for each agent and "
+        "endpoint.",
+        examples=["deny"],
+    )
+    otherwise: Verb = Field(
+        default="ask", description="Calls that no rule matched.", examples=["deny"]
+    )
 
 
-class EgressRuleEntry(Section):
-    """A rule for traffic that is not MCP."""
-
-    id: RuleId
-    host: _Many[HostPattern]
-    methods: _Many[HttpMethod] | None = None
-    oauth: bool = False
-    then: Verb
-    reason: Reason | None = None
-
-
-class EgressSection(Section):
+class EgressSection(EgressRules):
     """Where else agents may go."""
 
-    rules: tuple[EgressRuleEntry, ...] = ()
-    otherwise: Verb = "deny"
+    otherwise: Verb = Field(
+        default="deny", description="Traffic that no rule matched.", examples=["ask"]
+    )
 
 
 class SecretsEffects(Section):
@@ -129,12 +115,24 @@ class SecretsEffects(Section):
     Redaction is offered only where the receiver can live with an edited text.
     """
 
-    arguments: EditingEffect = "deny"
-    results: EditingEffect = "redact"
-    definitions: Effect = "log"
-    egress_request: EditingEffect = "deny"
-    egress_response: Effect = "log"
-    model_request: EditingEffect = "redact"
+    arguments: EditingEffect = Field(
+        default="deny", description="In what a client sends to an MCP server.", examples=["redact"]
+    )
+    results: EditingEffect = Field(
+        default="redact", description="In what an MCP server answers.", examples=["redact"]
+    )
+    definitions: Effect = Field(
+        default="log", description="In lists of tools, prompts, resources.", examples=["ask"]
+    )
+    egress_request: EditingEffect = Field(
+        default="deny", description="In requests that are not MCP.", examples=["deny"]
+    )
+    egress_response: Effect = Field(
+        default="log", description="In answers that are not MCP.", examples=["deny"]
+    )
+    model_request: EditingEffect = Field(
+        default="redact", description="In requests to known model APIs.", examples=["redact"]
+    )
 
 
 class InjectionEffects(Section):
@@ -143,36 +141,131 @@ class InjectionEffects(Section):
     Text with one sentence cut out of it is still the attacker's text.
     """
 
-    arguments: Effect = "log"
-    results: Effect = "ask"
-    definitions: Effect = "log"
-    egress_request: Effect = "log"
-    egress_response: Effect = "log"
-    model_request: Effect = "log"
+    arguments: Effect = Field(
+        default="log", description="In what a client sends to an MCP server.", examples=["deny"]
+    )
+    results: Effect = Field(
+        default="ask", description="In what an MCP server answers.", examples=["deny"]
+    )
+    definitions: Effect = Field(
+        default="log", description="In lists of tools, prompts, resources.", examples=["ask"]
+    )
+    egress_request: Effect = Field(
+        default="log", description="In requests that are not MCP.", examples=["deny"]
+    )
+    egress_response: Effect = Field(
+        default="log", description="In answers that are not MCP.", examples=["ask"]
+    )
+    model_request: Effect = Field(
+        default="log", description="In requests to known model APIs.", examples=["log"]
+    )
 
 
 class ScanSection(Section):
     """What findings do."""
 
-    secrets: SecretsEffects = SecretsEffects()
-    injection: InjectionEffects = InjectionEffects()
+    secrets: SecretsEffects = Field(
+        default=SecretsEffects(),
+        description="Found credentials.",
+        examples=[{"arguments": "deny", "results": "redact"}],
+    )
+    injection: InjectionEffects = Field(
+        default=InjectionEffects(),
+        description="Found instructions to the model.",
+        examples=[{"results": "ask"}],
+    )
 
 
 class HoldSection(Section):
     """How long a call waits for a person, and what happens with nobody attached."""
 
-    wait: Duration = "45s"
-    unattended: Literal["deny", "wait"] = "deny"
+    wait: Duration = Field(
+        default="45s", description="From 1s to 1h; then the call is denied.", examples=["45s"]
+    )
+    unattended: Literal["deny", "wait"] = Field(
+        default="deny",
+        description="What becomes of calls that need a person while no operator is attached.",
+        examples=["wait"],
+    )
+
+
+class RulesFile(Section):
+    """A pack of rules, or the locked layer of an organisation."""
+
+    version: Annotated[Literal[1], BeforeValidator(number_not_bool)] = Field(
+        description="The format of the file.", examples=[1]
+    )
+    description: Reason | None = Field(
+        default=None, description="What the rules are for.", examples=["Commands that destroy data"]
+    )
+    extends: Annotated[tuple[Extended, ...], BeforeValidator(one_or_many)] = Field(
+        default=(),
+        description="Packs whose rules come after those of this file: a name that "
+        "`mitmgate packs` shows, or the path of a file, relative to this one.",
+        examples=[["destructive-commands", "./team.yaml"]],
+    )
+    mcp: McpRules = Field(
+        default=McpRules(),
+        description="Rules for MCP.",
+        examples=[{"rules": [{"id": "no-rm", "tool": "rm", "then": "deny"}]}],
+    )
+    egress: EgressRules = Field(
+        default=EgressRules(),
+        description="Rules for all other traffic.",
+        examples=[{"rules": [{"id": "pastes", "host": "paste.example", "then": "deny"}]}],
+    )
 
 
 class PolicyFile(Section):
     """A whole policy file, version 1."""
 
-    version: Annotated[Literal[1], BeforeValidator(_number_not_bool)]
-    mode: Literal["enforce", "shadow"] = "enforce"
-    network: NetworkSection = NetworkSection()
-    servers: dict[Name, ServerEntry] = Field(default_factory=dict)
-    mcp: McpSection = McpSection()
-    egress: EgressSection = EgressSection()
-    scan: ScanSection = ScanSection()
-    hold: HoldSection = HoldSection()
+    version: Annotated[Literal[1], BeforeValidator(number_not_bool)] = Field(
+        description="The format of the file.", examples=[1]
+    )
+    mode: Mode = Field(
+        default="enforce",
+        description="`shadow`: what the rules and scanners would have done is only recorded. "
+        "Locked rules are enforced all the same.",
+        examples=["shadow"],
+    )
+    extends: Annotated[tuple[Extended, ...], BeforeValidator(one_or_many)] = Field(
+        default=(),
+        description="Packs whose rules come after those of this file: a name that "
+        "`mitmgate packs` shows, or the path of a file, relative to this one.",
+        examples=[["destructive-commands", "./team.yaml"]],
+    )
+    network: NetworkSection = Field(
+        default=NetworkSection(),
+        description="How names are resolved, and which private addresses may be dialled.",
+        examples=[{"allow_private": ["10.1.0.0/16"]}],
+    )
+    agents: dict[AgentName, AgentEntry] = Field(
+        default_factory=dict,
+        description="Agents that show who they are, by name; `mitmgate agent` edits them.",
+        examples=[{"ci-runner": {"groups": ["bots"]}}],
+    )
+    servers: dict[Name, ServerEntry] = Field(
+        default_factory=dict,
+        description="MCP servers by name; an entry opens its URL for MCP and for nothing else.",
+        examples=[{"github": {"url": "https://api.githubcopilot.com/mcp/**"}}],
+    )
+    mcp: McpSection = Field(
+        default=McpSection(),
+        description="What agents may do on MCP servers.",
+        examples=[{"otherwise": "ask"}],
+    )
+    egress: EgressSection = Field(
+        default=EgressSection(),
+        description="Where else agents may go.",
+        examples=[{"otherwise": "deny"}],
+    )
+    scan: ScanSection = Field(
+        default=ScanSection(),
+        description="What findings of the scanners do.",
+        examples=[{"injection": {"results": "ask"}}],
+    )
+    hold: HoldSection = Field(
+        default=HoldSection(),
+        description="How a call waits for a person.",
+        examples=[{"wait": "45s"}],
+    )

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from mitmgate.net.domains import DomainSet, parse_domain_pattern
-from mitmgate.policy.models import HostPattern
+from mitmgate.policy.fields import HostPattern
 from mitmgate.strictyaml import load_model
 
 _FILE = "model_apis.yaml"

@@ -10,12 +10,14 @@ import string
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from mitmgate.errors import WireError
 from mitmgate.net.authority import normalise_authority, normalise_host
 
 type Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+DETECTORS = frozenset({"secrets", "injection"})
 BUILT_IN_RULES = frozenset(
     {"otherwise", "housekeeping", "unknown_servers", "ambiguous_key", "policy_error"}
 )
@@ -76,6 +78,43 @@ def parse_pointer(text: str) -> tuple[str, ...]:
         if "~" in rest:
             raise ValueError("in a JSON pointer ~ is written ~0 and / inside a key ~1")
     return tuple(token.replace("~1", "/").replace("~0", "~") for token in tokens)
+
+
+def parse_redacted(text: str) -> str:
+    """Return *text* if it may be redacted: a JSON pointer, or the name of a detector."""
+    if text not in DETECTORS:
+        parse_pointer(text)
+    return text
+
+
+def parse_clock(text: str) -> int:
+    """Return the minutes after midnight that ``HH:MM`` spells, 24:00 included."""
+    hours, colon, minutes = text.partition(":")
+    digits = (hours + minutes).isascii() and (hours + minutes).isdigit()
+    if not colon or not digits or len(hours) != 2 or len(minutes) != 2:
+        raise ValueError('a time of day is written as "HH:MM", as in "09:00"')
+    value = int(hours) * 60 + int(minutes)
+    if int(minutes) > 59 or value > 24 * 60:
+        raise ValueError("a time of day is from 00:00 to 24:00")
+    return value
+
+
+def parse_zone(text: str) -> str:
+    """Return *text* if it is a time zone of the IANA database."""
+    try:
+        ZoneInfo(text)
+    except (ValueError, OSError, ZoneInfoNotFoundError):
+        raise ValueError("a time zone is named as in Europe/Berlin, or UTC") from None
+    return text
+
+
+def parse_extended(text: str) -> str:
+    """Return *text* if it may name a pack: a plain name, or the path of a YAML file."""
+    if "/" in text or text.endswith((".yaml", ".yml")):
+        if "\0" in text or not text.isprintable():
+            raise ValueError("a path holds no control characters")
+        return text
+    return parse_name(text)
 
 
 def parse_network(text: str) -> Network:
@@ -194,24 +233,6 @@ def _decode_dots(path: str) -> str:
                          ("%5c", "\\"), ("%5C", "\\")):  # fmt: skip
         path = path.replace(escape, char)
     return path
-
-
-@dataclass(frozen=True, slots=True)
-class Condition:
-    """A JSON pointer into params, and the value that must stand there."""
-
-    pointer: str
-    tokens: tuple[str, ...]
-    equals: Any
-
-    def holds(self, params: Mapping[str, Any] | None) -> bool:
-        """Say whether *params* has that very value there; a missing one is no value."""
-        value: Any = params
-        for token in self.tokens:
-            value = member(value, token)
-            if value is MISSING:
-                return False
-        return json_equal(value, self.equals)
 
 
 def member(value: Any, token: str) -> Any:

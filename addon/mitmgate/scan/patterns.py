@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
 
 import re2
 
@@ -37,10 +36,12 @@ def encode(text: str) -> bytes:
 
 def frame(texts: Sequence[str]) -> Frame:
     """Lay *texts* out so that one search covers them all and no match crosses two."""
-    parts = tuple(encode(text) for text in texts)
-    lengths = (len(part) + len(_WALL) for part in parts[:-1])
-    starts = tuple(accumulate(lengths, initial=len(_EDGE))) if parts else ()
-    return Frame(_EDGE + _WALL.join(parts) + _EDGE, parts, starts)
+    parts = tuple([text.encode("utf-8", "replace") for text in texts])
+    starts, at = [], len(_EDGE)
+    for part in parts:
+        starts.append(at)
+        at += len(part) + len(_WALL)
+    return Frame(_EDGE + _WALL.join(parts) + _EDGE, parts, tuple(starts))
 
 
 def quiet_options(max_mem: int = _PATTERN_MEMORY) -> re2.Options:

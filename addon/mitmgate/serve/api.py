@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable
 from pydantic import BaseModel, ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from mitmgate.control.models import (
@@ -28,18 +28,27 @@ from mitmgate.control.models import (
 from mitmgate.serve.hub import Reader
 from mitmgate.serve.inventory import Views
 from mitmgate.serve.pipeline import Pipeline
+from mitmgate.serve.policy_api import PolicyApi
+from mitmgate.serve.reload import Reloader
+from mitmgate.serve.replies import BODY_LIMIT, bounded, json_of, problem
 from mitmgate.serve.views import without_arguments
 from mitmgate.serve.waiting import Given
 
 STATE_SECONDS = 1.0
-_BODY_LIMIT = 16 * 1024
 
 
 class ControlApi:
     """The handlers; ``state`` gives the proxy at a glance, ``key`` is the operator key."""
 
-    def __init__(self, pipeline: Pipeline, state: Callable[[], State], key: str) -> None:
+    def __init__(
+        self,
+        pipeline: Pipeline,
+        state: Callable[[], State],
+        key: str,
+        reloader: Reloader | None = None,
+    ) -> None:
         self._pipeline = pipeline
+        self._reloader = reloader
         self._state = state
         self._key = key.encode()
         self._views = Views(pipeline.judge.scanner)
@@ -53,25 +62,36 @@ class ControlApi:
                 Route("/v1/pending", self.get_pending),
                 Route("/v1/pending/{id}", self.decide, methods=["POST"]),
                 Route("/v1/servers", self.get_servers),
+                *self._policy_routes(),
             ]
         )
 
+    def _policy_routes(self) -> list[Route]:
+        if self._reloader is None:
+            return []  # stock mitmproxy: its policy is read once
+        policy = PolicyApi(self._pipeline.judge, self._reloader, self._is_operator)
+        return [
+            Route("/v1/policy", policy.show),
+            Route("/v1/policy/reload", policy.reload, methods=["POST"]),
+            Route("/v1/policy/confirm", policy.confirm, methods=["POST"]),
+        ]
+
     async def get_state(self, _: Request) -> Response:
         """Answer with the proxy at a glance."""
-        return _json(self._state())
+        return json_of(self._state())
 
     async def get_pending(self, request: Request) -> Response:
         """Answer with everything that waits; arguments for operators only."""
         entries = tuple(self._pipeline.pending.values())
         if not self._is_operator(request):
             entries = tuple(without_arguments(entry) for entry in entries)
-        return _json(PendingList(pending=entries))
+        return json_of(PendingList(pending=entries))
 
     async def get_servers(self, _: Request) -> Response:
         """Answer with every MCP server that was seen."""
         seen = self._pipeline.judge.inventory.seen()
         views = await asyncio.to_thread(self._views.of, seen)
-        return _json(ServerList(servers=views))
+        return json_of(ServerList(servers=views))
 
     async def get_events(self, request: Request) -> Response:
         """Stream a snapshot, then what happens, one JSON line each."""
@@ -82,23 +102,23 @@ class ControlApi:
     async def decide(self, request: Request) -> Response:
         """Take an operator's answer to a waiting call."""
         if not self._is_operator(request):
-            return _problem(403, "operator_key_required", "Deciding needs the operator key.")
-        body = await _bounded(request)
+            return problem(403, "operator_key_required", "Deciding needs the operator key.")
+        body = await bounded(request)
         if body is None:
-            return _problem(413, "body_too_large", f"An answer has at most {_BODY_LIMIT} bytes.")
+            return problem(413, "body_too_large", f"An answer has at most {BODY_LIMIT} bytes.")
         try:
             asked = DecideRequest.model_validate_json(body)
         except ValidationError as error:
-            return _problem(422, "bad_request", "; ".join(e["msg"] for e in error.errors()))
+            return problem(422, "bad_request", "; ".join(e["msg"] for e in error.errors()))
         key = request.path_params["id"]
         known = key in self._pipeline.pending
         reason = asked.reason if asked.decision == "deny" else None
         given = Given(asked.decision, asked.via, asked.operator, reason)
         if not self._pipeline.answer(key, given):
             if known:
-                return _problem(409, "already_left", "That call was answered or gave up already.")
-            return _problem(404, "not_pending", "No call with that id is waiting.")
-        return _json(Decided(id=key, answer=asked.decision))
+                return problem(409, "already_left", "That call was answered or gave up already.")
+            return problem(404, "not_pending", "No call with that id is waiting.")
+        return json_of(Decided(id=key, answer=asked.decision))
 
     def _is_operator(self, request: Request) -> bool:
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
@@ -131,27 +151,5 @@ class ControlApi:
         return StateEvent(state=self._state(), dropped=reader.dropped)
 
 
-async def _bounded(request: Request) -> bytes | None:
-    """Return the body of *request*, None where it is longer than an answer can be."""
-    body = b""
-    async for chunk in request.stream():
-        body += chunk
-        if len(body) > _BODY_LIMIT:
-            return None
-    return body
-
-
 def _line(message: BaseModel) -> bytes:
     return message.model_dump_json().encode() + b"\n"
-
-
-def _json(model: BaseModel, status: int = 200) -> Response:
-    return Response(model.model_dump_json(), status, media_type="application/json")
-
-
-def _problem(status: int, code: str, detail: str) -> Response:
-    return JSONResponse(
-        {"type": "about:blank", "status": status, "code": code, "detail": detail},
-        status,
-        media_type="application/problem+json",
-    )

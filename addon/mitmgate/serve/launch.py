@@ -27,6 +27,7 @@ from mitmgate.mitm.gate import Gate, Resolver
 from mitmgate.mitm.master import LeanMaster
 from mitmgate.mitm.resolve import resolve
 from mitmgate.policy.load import Policy
+from mitmgate.policy.source import PolicySource
 from mitmgate.record.audit import AuditLog, start_record
 from mitmgate.scan.engine import Scanner
 from mitmgate.scan.packs import installed_packs
@@ -34,6 +35,7 @@ from mitmgate.serve.api import ControlApi
 from mitmgate.serve.control import ControlServer
 from mitmgate.serve.inventory import FILE, kept_inventory
 from mitmgate.serve.pipeline import Pipeline
+from mitmgate.serve.reload import Reloader
 from mitmgate.serve.state import hash_key, locked_state, run_file
 
 
@@ -41,7 +43,7 @@ from mitmgate.serve.state import hash_key, locked_state, run_file
 class Settings:
     """What ``run`` was asked for. ``options`` are mitmproxy's own, as NAME=VALUE."""
 
-    policy: Policy
+    source: PolicySource
     state: Path
     host: str = "127.0.0.1"
     port: int = 8080
@@ -49,6 +51,7 @@ class Settings:
     capture: Path | None = None
     upstream_ca: Path | None = None
     shadow: bool = False
+    trust_reload: bool = False
     options: tuple[str, ...] = ()
 
 
@@ -62,6 +65,7 @@ class Running:
     policy: str
     operator_key: str
     pipeline: Pipeline
+    reloader: Reloader
 
     def ready_line(self, *, with_key: bool) -> str:
         """Return the one JSON line that says that the proxy is ready."""
@@ -95,7 +99,8 @@ async def proxy(
         authority = ensure_ca(folder / "ca")
         audit = open_audit(folder)
         stack.callback(audit.close)
-        pipeline = _pipeline(settings, audit, stack, log)
+        read, stamp = settings.source.read()
+        pipeline = _pipeline(settings, read.policy, audit, stack, log)
         stack.callback(pipeline.close)  # after the proxy: its last hooks still judge and record
         judge = pipeline.judge
         kept = kept_inventory(
@@ -114,23 +119,32 @@ async def proxy(
         listen = _address(master.listen_addresses)
         key = operator_key or secrets.token_urlsafe(24)
         socket = folder / "control.sock"
-        api = ControlApi(pipeline, lambda: glance(pipeline, listen), key)
+        reloader = Reloader(
+            judge, settings.source, audit, log, settings.trust_reload, stamp, _read=read
+        )
+        api = ControlApi(pipeline, lambda: glance(pipeline, listen, reloader), key, reloader)
         control = ControlServer(api.app(), socket)
         await control.start()
         stack.push_async_callback(control.stop)
         audit.append(start_of(pipeline.judge, listen, time.time()))
         stack.enter_context(run_file(folder, {"listen": listen, "pid": os.getpid()}))
-        yield Running(listen, authority, socket, pipeline.judge.policy.hash, key, pipeline)
+        await stack.enter_async_context(reloader.watching())
+        policy = pipeline.judge.policy.hash
+        yield Running(listen, authority, socket, policy, key, pipeline, reloader)
         pipeline.waiting.close()
         await pipeline.drained()  # the denials of what was held reach their clients
 
 
 def _pipeline(
-    settings: Settings, audit: AuditLog, stack: AsyncExitStack, log: Callable[[str], None]
+    settings: Settings,
+    policy: Policy,
+    audit: AuditLog,
+    stack: AsyncExitStack,
+    log: Callable[[str], None],
 ) -> Pipeline:
     """Build the judge and what it writes to; the capture ends with *stack*."""
     scanner = Scanner(installed_packs(), hash_key=hash_key(settings.state))
-    judge = Judge(settings.policy, scanner, shadow=settings.shadow)
+    judge = Judge(policy, scanner, shadow=settings.shadow)
     if settings.capture is None:
         return Pipeline(judge, audit, log=log)
     capture = open_recording(
@@ -210,7 +224,7 @@ def _address(addresses: tuple[tuple[str, int], ...]) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def glance(pipeline: Pipeline, listen: str) -> State:
+def glance(pipeline: Pipeline, listen: str, reloader: Reloader | None = None) -> State:
     """Return the proxy of *pipeline* at a glance."""
     return State(
         version=__version__,
@@ -223,4 +237,5 @@ def glance(pipeline: Pipeline, listen: str) -> State:
         denied=pipeline.denied,
         healthy=pipeline.trouble is None,
         trouble=pipeline.trouble,
+        policy_trouble=None if reloader is None else reloader.trouble,
     )

@@ -16,7 +16,7 @@ from pathlib import Path
 from mitmgate.judge.judge import Judge
 from mitmgate.mitm.resolve import resolve
 from mitmgate.mitm.stock import StockAddon
-from mitmgate.policy.load import load_policy_file, starter_policy
+from mitmgate.policy.source import PolicySource, locked_file
 from mitmgate.scan.engine import Scanner
 from mitmgate.scan.packs import installed_packs
 from mitmgate.serve.api import ControlApi
@@ -37,7 +37,8 @@ class StockService:
                 locked_state(Path(state).absolute() if state else default_state_dir(os.environ))
             )
             scanner = Scanner(installed_packs(), hash_key=hash_key(self._folder))
-            rules = load_policy_file(Path(policy)) if policy else starter_policy()
+            source = PolicySource(Path(policy) if policy else None, locked_file(None))
+            rules = source.read()[0].policy
             self._audit = open_audit(self._folder)
             self._stack.callback(self._audit.close)
         except BaseException:

@@ -50,6 +50,10 @@ def _row(outcome: Outcome, *, time: float, held: bool) -> Row:
         reason=outcome.reason,
         enforced=outcome.enforced,
         edits=len(outcome.edits),
+        severity=outcome.severity,
+        shadow=None
+        if outcome.shadow is None
+        else (f"{outcome.shadow.verdict.word} by {outcome.shadow.rule}"),
         findings=tuple(
             FindingView(
                 detector=f.detector,
@@ -106,7 +110,9 @@ def log_line(row: Row) -> str:
     sign = row.verdict if row.enforced else f"shadow:{row.verdict}"
     if row.edits and row.enforced and row.verdict == "allow":
         sign = "redacted"
-    return printable(f"{sign:<8} {row.id} {row.agent} {where} {what} [{row.rule}] {row.reason}")
+    told = f" (shadow: {row.shadow})" if row.shadow else ""
+    line = f"{sign:<8} {row.id} {row.agent} {where} {what} [{row.rule}] {row.reason}{told}"
+    return printable(line)
 
 
 def printable(text: str) -> str:

@@ -17,6 +17,7 @@ from mitmgate.wire.methods import (
 
 __all__ = [
     "HOUSEKEEPING_METHODS",
+    "KNOWN_REVISIONS",
     "MCP_METHODS",
     "MODERN_VERSIONS",
     "VERSION_KEY",
@@ -31,6 +32,7 @@ __all__ = [
 ]
 
 MODERN_VERSIONS = frozenset({"2026-07-28"})
+KNOWN_REVISIONS = MODERN_VERSIONS | {"2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25"}
 VERSION_KEY = "io.modelcontextprotocol/protocolVersion"
 _MCP_HEADERS = ("mcp-method", "mcp-session-id")
 
@@ -155,7 +157,9 @@ def _all_params(message: Message | Batch) -> Iterator[Mapping[str, Any]]:
 def meta_version(params: Mapping[str, Any]) -> str | None:
     """Return the revision that modern *params* name, or None."""
     meta = params.get("_meta")
-    version = meta.get(VERSION_KEY) if isinstance(meta, Mapping) else None
+    if meta is None or not (meta.__class__ is dict or isinstance(meta, Mapping)):
+        return None
+    version = meta.get(VERSION_KEY)
     return version if isinstance(version, str) else None
 
 

@@ -131,7 +131,7 @@ class _Walk:
                 found.append(Text(surface, pointer, item))
             elif isinstance(item, Text):
                 found.append(item)
-            elif isinstance(item, Mapping):
+            elif item.__class__ is dict or isinstance(item, Mapping):
                 self._push_members(pointer, item)
             elif isinstance(item, (list, tuple)):
                 self._push_items(pointer, item)

@@ -73,6 +73,10 @@ def _verdict(entry: Entry, clock: Clock) -> Iterator[Text]:
     yield _label("verdict").append_text(said)
     yield _fact("rule", row.rule)
     yield _fact("why", row.reason)
+    if row.severity is not None:
+        yield _fact("severity", row.severity)
+    if row.shadow is not None:
+        yield _fact("shadow", f"◌ {row.shadow}")
     if row.edits:
         yield _fact("edits", f"✎ {row.edits} redacted")
     if entry.answer is not None:

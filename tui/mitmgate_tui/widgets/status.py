@@ -61,6 +61,8 @@ def _parts(
         yield 4, Text(f"▲ {board.dropped} rows missed", PALETTE["hold"])
     if read_only and board.gone is None:
         yield 2, Text("◇ read-only", PALETTE["hold"])
+    if state is not None and state.policy_trouble and board.gone is None:
+        yield 1, Text(f"▲ {middle(clean(state.policy_trouble), 60)}", PALETTE["hold"])
     yield 0, _health(board)
 
 

@@ -1,0 +1,159 @@
+"""Parsed policy files to a policy ready to be asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
+
+from mitmgate.net.domains import DomainSet, parse_domain_pattern
+from mitmgate.policy import syntax
+from mitmgate.policy.agents import AgentTable
+from mitmgate.policy.compiled import Policy, ScanEffect
+from mitmgate.policy.conditions import compile_where
+from mitmgate.policy.globs import GlobSet
+from mitmgate.policy.models import (
+    EgressRuleEntry,
+    McpRuleEntry,
+    PolicyFile,
+    RuleEntry,
+    RulesFile,
+    ScanSection,
+    WindowEntry,
+)
+from mitmgate.policy.rules import ALWAYS, Circumstances, Effects, EgressRule, McpRule, RuleSet
+from mitmgate.policy.syntax import ServerUrl
+from mitmgate.policy.verdict import Verdict
+from mitmgate.policy.window import DAYS, Window
+
+type Layer = tuple[str, RulesFile]
+"""The name of a file of rules, and what it says."""
+
+
+def compile_policy(
+    file: PolicyFile, digest: str, packs: Iterable[Layer] = (), locked: Iterable[Layer] = ()
+) -> Policy:
+    """Return the policy of *file* and the *packs* that it extends, under the *locked* layer."""
+    urls = {name: syntax.parse_server_url(entry.url) for name, entry in file.servers.items()}
+    static = {
+        syntax.parse_static_name(name): syntax.parse_address(address)
+        for name, address in file.network.resolve.items()
+    }
+    layers: list[tuple[str, PolicyFile | RulesFile]] = [("", file), *packs]
+    floors: list[tuple[str, PolicyFile | RulesFile]] = [*locked]
+    rules, floor = _mcp_rules(layers), _mcp_rules(floors)
+    return Policy(
+        hash=digest,
+        mode=file.mode,
+        static_names=MappingProxyType(static),
+        private_networks=tuple(map(syntax.parse_network, file.network.allow_private)),
+        server_urls=MappingProxyType(urls),
+        servers_by_host=_by_host(urls),
+        agents=AgentTable.of(file.agents),
+        require_agents=file.network.require_agents,
+        unknown_servers=Verdict.from_word(file.mcp.unknown_servers),
+        mcp_rules=rules,
+        calls=RuleSet(rules, "call"),
+        results=RuleSet(rules, "result"),
+        locked_calls=RuleSet(floor, "call"),
+        locked_results=RuleSet(floor, "result"),
+        mcp_otherwise=Verdict.from_word(file.mcp.otherwise),
+        egress_rules=_egress_rules(layers),
+        locked_egress=_egress_rules(floors),
+        egress_otherwise=Verdict.from_word(file.egress.otherwise),
+        effects=_effects(file.scan),
+        hold_wait=syntax.parse_duration(file.hold.wait),
+        unattended=file.hold.unattended,
+    )
+
+
+def _mcp_rules(layers: Sequence[tuple[str, PolicyFile | RulesFile]]) -> tuple[McpRule, ...]:
+    return tuple(mcp_rule(entry, name) for name, file in layers for entry in file.mcp.rules)
+
+
+def _egress_rules(
+    layers: Sequence[tuple[str, PolicyFile | RulesFile]],
+) -> tuple[EgressRule, ...]:
+    return tuple(_egress_rule(entry, name) for name, file in layers for entry in file.egress.rules)
+
+
+def _by_host(urls: Mapping[str, ServerUrl]) -> Mapping[str, tuple[tuple[str, ServerUrl], ...]]:
+    """Return the servers of each host, the most specific URL first."""
+    found: dict[str, list[tuple[str, ServerUrl]]] = {}
+    for name, url in sorted(urls.items(), key=lambda item: item[1].specificity, reverse=True):
+        found.setdefault(url.host, []).append((name, url))
+    return MappingProxyType({host: tuple(entries) for host, entries in found.items()})
+
+
+def mcp_rule(entry: McpRuleEntry, layer: str = "") -> McpRule:
+    """Return the rule that *entry* of the file *layer* spells."""
+    redact = entry.redact or ()
+    overrides: dict[str, str] = dict[str, str](entry.scan.items())
+    overrides.update((one, "redact") for one in redact if one in syntax.DETECTORS)
+    return McpRule(
+        id=entry.id,
+        servers=_names(entry.server),
+        tools=_globs(entry.tool),
+        methods=_globs(entry.method),
+        where=compile_where(entry.where or {}),
+        effects=_effects_of(entry),
+        circumstances=_circumstances(entry),
+        annotations=None
+        if entry.annotations is None
+        else dict[str, bool](entry.annotations.items()),
+        revisions=_names(entry.revision),
+        transports=_names(entry.transport),
+        phase=entry.phase,
+        hide=entry.hide,
+        redact=tuple(one for one in redact if one not in syntax.DETECTORS),
+        overrides=MappingProxyType(overrides),
+        layer=layer,
+    )
+
+
+def _names(texts: tuple[str, ...] | None) -> frozenset[str] | None:
+    return None if texts is None else frozenset(texts)
+
+
+def _globs(texts: tuple[str, ...] | None) -> GlobSet | None:
+    return None if texts is None else GlobSet.of(texts)
+
+
+def _effects_of(entry: RuleEntry) -> Effects:
+    return Effects(
+        verdict=Verdict.from_word(entry.then),
+        reason=entry.reason,
+        note=entry.note,
+        severity=entry.severity,
+        shadow=entry.mode == "shadow",
+    )
+
+
+def _circumstances(entry: RuleEntry) -> Circumstances:
+    given = Circumstances(_globs(entry.agent), _names(entry.group), _window(entry.time))
+    return ALWAYS if given == ALWAYS else given
+
+
+def _window(entry: WindowEntry | None) -> Window | None:
+    if entry is None:
+        return None
+    start, end = syntax.parse_clock(entry.start), syntax.parse_clock(entry.end)
+    return Window(start, end, frozenset(map(DAYS.index, entry.days)), entry.zone)
+
+
+def _egress_rule(entry: EgressRuleEntry, layer: str) -> EgressRule:
+    return EgressRule(
+        id=entry.id,
+        hosts=DomainSet.of(map(parse_domain_pattern, entry.host)),
+        methods=_names(entry.methods),
+        oauth=entry.oauth,
+        effects=_effects_of(entry),
+        circumstances=_circumstances(entry),
+        layer=layer,
+    )
+
+
+def _effects(scan: ScanSection) -> Mapping[tuple[str, str], ScanEffect]:
+    table: dict[tuple[str, str], ScanEffect] = {}
+    for detector in type(scan).model_fields:
+        table.update(((detector, surface), effect) for surface, effect in getattr(scan, detector))
+    return MappingProxyType(table)

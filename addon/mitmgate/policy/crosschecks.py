@@ -1,0 +1,146 @@
+"""What two places of the policy files say about each other: ids, names of servers, hiding.
+
+The checks look at the plain documents, so that they are reported beside the problems that single
+values have, and skip whatever is malformed: the models have reported that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from mitmgate.errors import Problem
+from mitmgate.policy import syntax
+from mitmgate.policy.syntax import ServerUrl
+from mitmgate.strictyaml import Document, KeyPath, did_you_mean
+
+
+def cross_problems(document: Document, others: Sequence[Document] = ()) -> list[Problem]:
+    """Return the problems between the entries of a policy, and of the *others* it extends."""
+    layers = (document, *others)
+    return [
+        *_duplicate_ids(layers),
+        *(problem for layer in layers for problem in _unknown_server_names(document, layer)),
+        *_equal_urls(document),
+        *_equal_static_names(document),
+        *(problem for layer in layers for problem in _bad_rules(layer)),
+    ]
+
+
+def locked_problems(locked: Sequence[Document]) -> list[Problem]:
+    """Return the problems between the entries of a locked layer."""
+    return [*_duplicate_ids(locked), *(problem for one in locked for problem in _bad_rules(one))]
+
+
+def _child(value: Any, key: str) -> Any:
+    return value.get(key) if isinstance(value, dict) else None
+
+
+def _entries(document: Document, section: str) -> Iterator[tuple[KeyPath, Any]]:
+    rules = _child(_child(document.value, section), "rules")
+    for number, rule in enumerate(rules if isinstance(rules, list) else ()):
+        yield (section, "rules", number), rule
+
+
+def rule_ids(document: Document) -> Iterator[tuple[KeyPath, str]]:
+    """Yield the place and the id of each rule in *document*."""
+    for section in ("mcp", "egress"):
+        for path, rule in _entries(document, section):
+            rule_id = _child(rule, "id")
+            if isinstance(rule_id, str):
+                yield (*path, "id"), rule_id
+
+
+def _duplicate_ids(layers: Sequence[Document]) -> Iterator[Problem]:
+    first: dict[str, tuple[Document, KeyPath]] = {}
+    for document in layers:
+        for path, rule_id in rule_ids(document):
+            other, earlier = first.setdefault(rule_id, (document, path))
+            if (other, earlier) != (document, path):
+                where = "" if other is document else f" of {other.file}"
+                yield document.problem(
+                    path, f"{rule_id} is already the id of the rule on line "
+                    f"{other.line(earlier)}{where}",
+                    hint="records name rules by id: choose another one")  # fmt: skip
+
+
+def _unknown_server_names(policy: Document, document: Document) -> Iterator[Problem]:
+    servers = _child(policy.value, "servers")
+    known = sorted(servers) if isinstance(servers, dict) else []
+    for path, rule in _entries(document, "mcp"):
+        named = _child(rule, "server")
+        for name in named if isinstance(named, list) else [named]:
+            if isinstance(name, str) and name not in known:
+                nearest = did_you_mean(name, known)
+                hint = f"did you mean {nearest}?" if nearest else "add it under servers"
+                yield document.problem((*path, "server"), f"no server is named {name}", hint=hint)
+
+
+def _equal_urls(document: Document) -> Iterator[Problem]:
+    servers = _child(document.value, "servers")
+    first: dict[ServerUrl, str] = {}
+    for name, entry in servers.items() if isinstance(servers, dict) else ():
+        try:
+            url = syntax.parse_server_url(str(_child(entry, "url")))
+        except ValueError:
+            continue
+        earlier = first.setdefault(url, name)
+        if earlier != name:
+            yield document.problem(("servers", name, "url"), f"{earlier} has the same URL",
+                                   hint="give an endpoint one name")  # fmt: skip
+
+
+def _equal_static_names(document: Document) -> Iterator[Problem]:
+    names = _child(_child(document.value, "network"), "resolve")
+    first: dict[str, str] = {}
+    for name in names if isinstance(names, dict) else ():
+        try:
+            host = syntax.parse_static_name(name)
+        except ValueError:
+            continue
+        earlier = first.setdefault(host, name)
+        if earlier != name:
+            yield document.problem(("network", "resolve", name), f"the same host as {earlier}",
+                                   hint="remove one")  # fmt: skip
+
+
+def _bad_rules(document: Document) -> Iterator[Problem]:
+    for path, rule in _entries(document, "mcp"):
+        if isinstance(rule, dict):
+            yield from _bad_hide(document, path, rule)
+            yield from _bad_redaction(document, path, rule)
+
+
+def _bad_hide(document: Document, path: KeyPath, rule: dict[str, Any]) -> Iterator[Problem]:
+    if rule.get("hide") is not True:
+        return
+    here = (*path, "hide")
+    if rule.get("then") in ("allow", "ask"):
+        yield document.problem(here, "only a rule that denies can hide",
+                               hint="say then: deny, or remove hide")  # fmt: skip
+    if rule.get("tool") is None:
+        yield document.problem(here, "a rule that hides must have tool",
+                               hint='name what it hides; tool: "*" is everything')  # fmt: skip
+    for key in ("where", "annotations", "phase"):
+        if key in rule:
+            yield document.problem(here, f"a rule that hides cannot have {key}",
+                                   hint="a list is read before there are arguments")  # fmt: skip
+
+
+def _bad_redaction(document: Document, path: KeyPath, rule: dict[str, Any]) -> Iterator[Problem]:
+    redact = rule.get("redact")
+    named = {one for one in (redact if isinstance(redact, list) else [redact])
+             if isinstance(one, str)}  # fmt: skip
+    scan = rule.get("scan")
+    for detector in sorted(named & set(scan if isinstance(scan, dict) else ())):
+        yield document.problem((*path, "redact"), f"scan names {detector} too",
+                               hint="say it in one of them")  # fmt: skip
+    injection = "injection" in named or (
+        isinstance(scan, dict) and scan.get("injection") == "redact"
+    )
+    if injection:
+        yield document.problem(path, "a found injection is not edited away",
+                               hint="say scan: {injection: deny}, or ask, or log")  # fmt: skip
+    if rule.get("then") == "deny" and named:
+        yield document.problem((*path, "redact"), "what is denied does not go on",
+                               hint="remove redact, or say then: allow or ask")  # fmt: skip

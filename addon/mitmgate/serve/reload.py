@@ -1,0 +1,163 @@
+"""Reloads the policy of a running proxy: whole, at once, and never laxer without an operator.
+
+A broken file keeps the policy in force and says so; a change that loosens waits until somebody
+with the operator key confirms exactly that policy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from mitmgate.errors import ConfigError
+from mitmgate.judge.judge import Judge
+from mitmgate.policy.load import Policy, ReadPolicy
+from mitmgate.policy.loosening import loosened
+from mitmgate.policy.source import PolicySource, Stamp
+from mitmgate.record.audit import base_record
+
+POLL_SECONDS = 1.0
+_LISTED = 20
+
+type Result = Literal["unchanged", "applied", "waiting", "refused"]
+
+
+class Records(Protocol):
+    """Takes audit records; OSError where one cannot be written."""
+
+    def append(self, record: dict[str, object]) -> None:
+        """Write *record*."""
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A policy that waits for an operator, and what it loosens."""
+
+    policy: Policy
+    changes: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Reloader:
+    """Reads the policy again when its files change, on SIGHUP, and when it is asked to.
+
+    ``problem`` is why the files could not be loaded, ``waiting`` a policy to be confirmed.
+    """
+
+    judge: Judge
+    source: PolicySource
+    audit: Records
+    log: Callable[[str], None]
+    trust: bool = False
+    stamp: Stamp = ()
+    problem: str | None = None
+    waiting: Waiting | None = None
+    applied: int = 0
+    refused: int = 0
+    _read: ReadPolicy | None = None
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @property
+    def trouble(self) -> str | None:
+        """What an operator must know of the policy, or None."""
+        if self.problem is not None:
+            return f"the policy cannot be loaded, the old one counts: {self.problem}"
+        if self.waiting is not None:
+            return (
+                f"a policy that loosens waits: mitmgate policy confirm ({self.waiting.changes[0]})"
+            )
+        return None
+
+    async def reload(self) -> Result:
+        """Read the policy again; put it in force if it surely does not loosen."""
+        async with self._lock:
+            try:
+                read, self.stamp = await asyncio.to_thread(self.source.read)
+            except ConfigError as error:
+                self.stamp = self._stamp()
+                self._refuse(str(error.problems[0]), len(error.problems))
+                return "refused"
+            self._read, self.problem = read, None
+            if read.policy.hash == self.judge.policy.hash:
+                self.waiting = None
+                return "unchanged"
+            changes = await asyncio.to_thread(loosened, self.judge.policy, read.policy)
+            if changes and not self.trust:
+                self.waiting = Waiting(read.policy, changes)
+                self._tell("waiting", read.policy, changes)
+                return "waiting"
+            self._apply(read.policy, changes, None)
+            return "applied"
+
+    def confirm(self, policy: str, operator: str | None) -> bool:
+        """Put the waiting policy with the hash *policy* in force; False where none waits."""
+        if self.waiting is None or self.waiting.policy.hash != policy:
+            return False
+        self._apply(self.waiting.policy, self.waiting.changes, operator)
+        return True
+
+    @asynccontextmanager
+    async def watching(self) -> AsyncIterator[None]:
+        """Reload for the length of the block whenever a file of the policy changes."""
+        task = asyncio.create_task(self._watch())
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _watch(self) -> None:
+        while True:
+            await asyncio.sleep(POLL_SECONDS)
+            if await asyncio.to_thread(self._stamp) != self.stamp:
+                await self.reload()
+
+    def _stamp(self) -> Stamp:
+        return self.source.stamp(self._read.files if self._read is not None else ())
+
+    def _apply(self, policy: Policy, changes: tuple[str, ...], operator: str | None) -> None:
+        self._tell("applied", policy, changes, operator)
+        self.judge.policy = policy
+        self.waiting = None
+        self.applied += 1
+
+    def _refuse(self, problem: str, count: int) -> None:
+        more = f" (and {count - 1} more; mitmgate check tells all)" if count > 1 else ""
+        self.problem = f"{problem}{more}"
+        self.refused += 1
+        self.log(f"trouble  {self.trouble}")
+        self._record("refused", None, (), None)
+
+    def _tell(
+        self, result: Result, policy: Policy, changes: tuple[str, ...], operator: str | None = None
+    ) -> None:
+        by = f" by {operator}" if operator else ""
+        what = {"applied": f"policy   {policy.hash} is in force{by}",
+                "waiting": f"policy   {policy.hash} loosens and waits for an operator: "
+                           "mitmgate policy confirm"}[result]  # fmt: skip
+        self.log(what)
+        for change in changes[:_LISTED]:
+            self.log(f"policy   loosens: {change}")
+        self._record(result, policy.hash, changes, operator)
+
+    def _record(
+        self, result: Result, policy: str | None, changes: tuple[str, ...], operator: str | None
+    ) -> None:
+        record = base_record("policy", time=time.time()) | {
+            "result": result,
+            "policy": policy,
+            "before": self.judge.policy.hash,
+            "changes": list(changes[:_LISTED]),
+            "changes_total": len(changes),
+            "operator": operator,
+            "problem": self.problem,
+        }
+        try:
+            self.audit.append(record)
+        except OSError as error:
+            self.log(f"trouble  the audit file cannot be written ({error.strerror})")
