@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 
 from mitmgate.errors import ConfigError
 from mitmgate.policy.call import Call, EgressCall
-from mitmgate.policy.decide import decide, decide_result
+from mitmgate.policy.decide import decide, decide_result, with_remembered
 from mitmgate.policy.egress import decide_egress
 from mitmgate.policy.load import Policy, load_policy
 from mitmgate.policy.trace import trace, trace_egress
@@ -289,3 +289,37 @@ def test_every_layer_counts_in_the_hash(tmp_path: Path) -> None:
     locked = written(tmp_path, "locked.yaml", "{id: floor, then: deny}")
     hashes.add(extended(tmp_path, packs="./a.yaml", locked=locked).hash)
     assert len(hashes) == 3
+
+
+def test_the_locked_layer_is_for_servers_without_a_name_too(tmp_path: Path) -> None:
+    locked = written(
+        tmp_path, "locked.yaml", "{id: floor, tool: get, then: deny}",
+        "{id: named, server: s, then: deny}",
+    )  # fmt: skip
+    policy = extended(tmp_path, "{id: own, then: allow}", packs="[]", locked=locked)
+    assert decide(policy, calling(server=None)).rule == "floor"
+    assert decide(policy, calling(server=None, tool="put")).rule == "otherwise"
+    assert decide(policy, calling(tool="put")).rule == "named"
+
+
+REMEMBERED: dict[str, tuple[str, Literal["allow", "deny"] | None, Verdict]] = {
+    "nothing changes nothing": ("ask", None, ASK),
+    "an allow answers an ask": ("ask", "allow", ALLOW),
+    "an allow does not lift a deny": ("deny", "allow", DENY),
+    "a deny answers an ask": ("ask", "deny", DENY),
+    "a deny holds where the policy allows now": ("allow", "deny", DENY),
+}
+
+
+@pytest.mark.parametrize(("says", "answer", "verdict"), REMEMBERED.values(), ids=REMEMBERED)
+def test_what_an_operator_answered_before(
+    says: str, answer: Literal["allow", "deny"] | None, verdict: Verdict
+) -> None:
+    decision = decide(policy_of(otherwise=says), CALL)
+    assert with_remembered(decision, answer).verdict is verdict
+
+
+def test_the_locked_layer_counts_after_what_was_remembered(tmp_path: Path) -> None:
+    locked = written(tmp_path, "locked.yaml", "{id: floor, then: deny}")
+    policy = extended(tmp_path, "{id: own, then: ask}", packs="[]", locked=locked)
+    assert with_remembered(decide(policy, CALL), "allow").verdict is DENY

@@ -322,7 +322,7 @@ def test_nothing_that_a_policy_says_is_forgotten() -> None:
         "locked_results mcp_otherwise egress_rules locked_egress egress_otherwise effects "
         "hold_wait unattended decided",
         "McpRule": "id servers tools methods where effects circumstances annotations revisions "
-        "transports phase hide redact overrides layer",
+        "transports phase hide redact overrides layer anywhere",
         "EgressRule": "id hosts methods oauth effects circumstances layer",
         "Effects": "verdict reason note severity shadow",
         "Circumstances": "agents groups window",

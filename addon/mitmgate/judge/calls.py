@@ -16,7 +16,7 @@ from mitmgate.judge.effects import Concluded, Weighed, cannot_wait, refused, wei
 from mitmgate.judge.opaque import without_state
 from mitmgate.judge.outcome import Subject
 from mitmgate.judge.state import Exchange
-from mitmgate.policy.decide import decide, decide_unknown
+from mitmgate.policy.decide import decide, decide_unknown, with_remembered
 from mitmgate.policy.verdict import Decision, Verdict
 from mitmgate.scan.finding import Finding
 from mitmgate.wire.edit import Swap
@@ -151,9 +151,7 @@ def unknown_server(context: Context) -> tuple[Decision, str] | None:
     home, url = _home(exchange)
     decision = decide_unknown(context.policy, url)
     question = _question(exchange.subject.agent, home)
-    if decision.verdict is Verdict.ASK and (answer := memory.remembered(question)):
-        verdict = Verdict.ALLOW if answer == "allow" else Verdict.DENY
-        decision = replace(decision, verdict=verdict)
+    decision = with_remembered(decision, memory.remembered(question))
     if decision.verdict is not Verdict.ALLOW:
         return decision, question
     return denied_before(context, exchange.endpoint)

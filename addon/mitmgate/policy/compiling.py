@@ -40,7 +40,7 @@ def compile_policy(
     }
     layers: list[tuple[str, PolicyFile | RulesFile]] = [("", file), *packs]
     floors: list[tuple[str, PolicyFile | RulesFile]] = [*locked]
-    rules, floor = _mcp_rules(layers), _mcp_rules(floors)
+    rules, floor = _mcp_rules(layers), _mcp_rules(floors, locked=True)
     return Policy(
         hash=digest,
         mode=file.mode,
@@ -66,8 +66,12 @@ def compile_policy(
     )
 
 
-def _mcp_rules(layers: Sequence[tuple[str, PolicyFile | RulesFile]]) -> tuple[McpRule, ...]:
-    return tuple(mcp_rule(entry, name) for name, file in layers for entry in file.mcp.rules)
+def _mcp_rules(
+    layers: Sequence[tuple[str, PolicyFile | RulesFile]], *, locked: bool = False
+) -> tuple[McpRule, ...]:
+    return tuple(
+        mcp_rule(entry, name, locked=locked) for name, file in layers for entry in file.mcp.rules
+    )
 
 
 def _egress_rules(
@@ -84,8 +88,12 @@ def _by_host(urls: Mapping[str, ServerUrl]) -> Mapping[str, tuple[tuple[str, Ser
     return MappingProxyType({host: tuple(entries) for host, entries in found.items()})
 
 
-def mcp_rule(entry: McpRuleEntry, layer: str = "") -> McpRule:
-    """Return the rule that *entry* of the file *layer* spells."""
+def mcp_rule(entry: McpRuleEntry, layer: str = "", *, locked: bool = False) -> McpRule:
+    """Return the rule that *entry* of the file *layer* spells.
+
+    A *locked* one without ``server`` is for every server, named or not: else a policy could get
+    round it by naming none.
+    """
     redact = entry.redact or ()
     overrides: dict[str, str] = dict[str, str](entry.scan.items())
     overrides.update((one, "redact") for one in redact if one in syntax.DETECTORS)
@@ -107,6 +115,7 @@ def mcp_rule(entry: McpRuleEntry, layer: str = "") -> McpRule:
         redact=tuple(one for one in redact if one not in syntax.DETECTORS),
         overrides=MappingProxyType(overrides),
         layer=layer,
+        anywhere=locked and entry.server is None,
     )
 
 

@@ -48,6 +48,7 @@ __all__ = [
     "rule_decision",
     "scan_effect",
     "strictest",
+    "with_remembered",
 ]
 
 
@@ -273,6 +274,18 @@ def stricter(decision: Decision, floor: Decision | None) -> Decision:
         floor=floor.verdict,
         floor_redact=floor.redact,
     )
+
+
+def with_remembered(decision: Decision, answer: Literal["allow", "deny"] | None) -> Decision:
+    """Return *decision* after an operator's earlier *answer* to the same question.
+
+    An allow turns an ask into an allow and nothing else; a deny always holds.
+    """
+    if answer == "deny":
+        return replace(decision, verdict=Verdict.DENY)
+    if answer == "allow" and decision.verdict is Verdict.ASK:
+        return replace(decision, verdict=Verdict.ALLOW)
+    return decision
 
 
 def strictest(decision: Decision, other: Decision) -> Decision:

@@ -65,7 +65,8 @@ class Effects:
 class McpRule:
     """A rule for MCP messages; None stands for a condition that was not given.
 
-    ``layer`` is the file that it stands in, ``""`` for the policy itself. ``redact`` are JSON
+    ``layer`` is the file that it stands in, ``""`` for the policy itself; ``anywhere`` says that it
+    is for servers without a name too. ``redact`` are JSON
     pointers, ``overrides`` the effects of findings by detector.
     """
 
@@ -84,6 +85,7 @@ class McpRule:
     redact: tuple[str, ...] = ()
     overrides: Mapping[str, str] = field(default_factory=dict)
     layer: str = ""
+    anywhere: bool = False
 
     @property
     def verdict(self) -> Verdict:
@@ -97,8 +99,10 @@ class McpRule:
         return not looks and self.circumstances == ALWAYS
 
     def is_for_server(self, server: str | None) -> bool:
-        """Say whether the rule is for *server*; None, an unknown one, has no rules."""
-        return server is not None and (self.servers is None or server in self.servers)
+        """Say whether the rule is for *server*; an unknown one, None, has locked rules only."""
+        if server is None:
+            return self.anywhere
+        return self.servers is None or server in self.servers
 
     def is_for_method(self, method: str, *, housekeeping: bool) -> bool:
         """Say whether the rule is for *method*; *housekeeping* says of which kind that is."""
@@ -198,10 +202,8 @@ class RuleSet:
 
     def candidates(self, call: Call) -> Iterator[McpRule]:
         """Yield the rules that may be for *call*, in their order; all others surely are not."""
-        if call.server is None:
-            return
         found: set[int] = set()
-        for server in (call.server, None):
+        for server in (call.server, None) if call.server is not None else (None,):
             tools = self._by_server.get(server)
             if tools is not None:
                 for numbers in tools.of(call.method, call.tool):

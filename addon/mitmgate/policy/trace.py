@@ -96,7 +96,7 @@ def _shadowed(rule: McpRule | EgressRule) -> str:
 
 def why_missed(rule: McpRule, call: Call, looked_at: Any, miss: Miss) -> str:
     """Return in a sentence the condition *miss* of *rule* that *call* does not meet."""
-    if call.server is None:
+    if call.server is None and not rule.anywhere:
         return "rules are for named servers, and this one has no name"
     wanted = {
         "server": sorted(rule.servers or ()),
