@@ -51,7 +51,7 @@ check: lint ## what to run before every commit: lint and the fast tests
 	$(BIN)/pytest -q -n 2 --ignore=tests/e2e --ignore=tests/packaging --ignore=tests/tui
 
 test: lint .peers/.ready ## everything; this is what CI runs
-	$(BIN)/pytest -q -n 3
+	$(BIN)/pytest -q -n 3 --dist worksteal
 
 soak: .venv/.ready .peers/.ready ## the property tests, forty times longer
 	$(BIN)/pytest -q -n 2 --timeout=3600 --hypothesis-profile=deep --ignore=tests/packaging
