@@ -107,7 +107,6 @@ class GateHttpStream(HttpStream):
     def __init__(self, context: Context, stream_id: int, keeper: StreamKeeper) -> None:
         super().__init__(context, stream_id)
         self._keeper = keeper
-        self._holding = False
         self._queued = 0
 
     def state_wait_for_response_headers(self, event: events.Event) -> layer.CommandGenerator[None]:
@@ -128,12 +127,12 @@ class GateHttpStream(HttpStream):
             child = GateWebsocketLayer(child.context, child.flow, self._keeper)
         self._child_layer = child
 
-    def handle_event(self, event: events.Event) -> layer.CommandGenerator[None]:
-        """Take in *event*; while one of the stream is held, keep a bounded part of the rest.
+    def _while_holding(self, event: events.Event) -> layer.CommandGenerator[None]:
+        """Take in *event* while one of the stream is held: keep a bounded part of the rest.
 
         mitmproxy goes on reading while a layer waits, and would keep all of it.
         """
-        if self._holding and isinstance(event, ResponseData):
+        if isinstance(event, ResponseData):
             self._queued += len(event.data)
             if self._queued > QUEUED_BYTES:
                 return  # the stream is cut as soon as the held event is settled
@@ -220,11 +219,12 @@ class GateHttpStream(HttpStream):
 
     def _pausing(self, wait: commands.StartHook) -> layer.CommandGenerator[None]:
         """Wait for a hook while nothing more is read from the server."""
-        self._holding = True
+        # On the instance, so that the many events of streams that do not wait pay nothing for it.
+        self.handle_event = self._while_holding  # type: ignore[method-assign]
         self._keeper.pause(self.flow, paused=True)
         yield wait
         self._keeper.pause(self.flow, paused=False)
-        self._holding = False
+        del self.handle_event
         if self._queued > QUEUED_BYTES:
             raise WireError("stream_too_fast", "too much came while an event was held")
 

@@ -96,12 +96,10 @@ def mcp_miss(rule: McpRule, call: Call, looked_at: Any, folds: KeyFolds) -> Miss
     *looked_at* is what ``where`` is about: the params, or the result. ``ambiguous`` stands for a
     ``where`` that cannot be trusted, whether or not it holds.
     """
-    if not rule.is_for_server(call.server):
-        return "server"
-    if not rule.is_for_method(call.method, housekeeping=call.housekeeping):
-        return "method"
-    if rule.tools is not None and (call.tool is None or not rule.tools.matches(call.tool)):
-        return "tool"
+    return rule.target_miss(call) or _rest_miss(rule, call, looked_at, folds)
+
+
+def _rest_miss(rule: McpRule, call: Call, looked_at: Any, folds: KeyFolds) -> Miss | None:
     if rule.revisions is not None and call.revision not in rule.revisions:
         return "revision"
     if rule.transports is not None and call.transport not in rule.transports:
@@ -235,7 +233,7 @@ def first_match(
     """
     shadow: ShadowMatch | None = None
     for rule in rules.candidates(call):
-        miss = mcp_miss(rule, call, looked.value, looked.folds)
+        miss = _rest_miss(rule, call, looked.value, looked.folds)
         if miss is None and rule.effects.shadow and not locked:
             shadow = shadow or ShadowMatch(rule.id, rule.verdict)
         elif miss is None:

@@ -15,6 +15,7 @@ from mitmgate.policy.verdict import Verdict
 from mitmgate.policy.window import Window
 
 type CircumstanceMiss = Literal["agent", "group", "time"]
+type TargetMiss = Literal["server", "method", "tool"]
 type Phase = Literal["call", "result"]
 
 # Source: MCP 2025-06-18 schema, ToolAnnotations.
@@ -112,6 +113,16 @@ class McpRule:
             return method == "tools/call"
         return not housekeeping
 
+    def target_miss(self, call: Call) -> TargetMiss | None:
+        """Return which part of the target of *call* the rule is not for, or None."""
+        if not self.is_for_server(call.server):
+            return "server"
+        if not self.is_for_method(call.method, housekeeping=call.housekeeping):
+            return "method"
+        if self.tools is not None and (call.tool is None or not self.tools.matches(call.tool)):
+            return "tool"
+        return None
+
     def meets_annotations(self, annotations: Mapping[str, bool] | None) -> bool:
         """Say whether a tool with *annotations* is meant; None: nothing is known of it."""
         if self.annotations is None:
@@ -185,12 +196,16 @@ class _Tools:
                 yield prefixes.get(tool[:length], [])
 
 
+_MOST_TARGETS = 4096
+
+
 class RuleSet:
     """Rules in the order in which they are tried, of one phase."""
 
     def __init__(self, rules: Iterable[McpRule], phase: Phase = "call") -> None:
         self.rules = tuple(rule for rule in rules if rule.phase == phase)
         self.hiding = tuple(rule for rule in self.rules if rule.hide)
+        self._targets: dict[tuple[object, ...], tuple[McpRule, ...]] = {}
         self._by_server: defaultdict[str | None, _Tools] = defaultdict(_Tools)
         for number, rule in enumerate(self.rules):
             for server in rule.servers or (None,):
@@ -200,8 +215,19 @@ class RuleSet:
         """Say whether none of the rules that may be for *call* looks at more than its target."""
         return all(rule.is_plain for rule in self.candidates(call))
 
-    def candidates(self, call: Call) -> Iterator[McpRule]:
-        """Yield the rules that may be for *call*, in their order; all others surely are not."""
+    def candidates(self, call: Call) -> tuple[McpRule, ...]:
+        """Return the rules that are for the target of *call*, in their order; no other is."""
+        key = (call.server, call.method, call.tool, call.housekeeping)
+        known = self._targets.get(key)
+        if known is None:
+            if len(self._targets) >= _MOST_TARGETS:
+                self._targets.clear()
+            known = self._targets[key] = tuple(
+                rule for rule in self._near(call) if rule.target_miss(call) is None
+            )
+        return known
+
+    def _near(self, call: Call) -> Iterator[McpRule]:
         found: set[int] = set()
         for server in (call.server, None) if call.server is not None else (None,):
             tools = self._by_server.get(server)

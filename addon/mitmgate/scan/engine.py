@@ -17,7 +17,7 @@ import re2
 from mitmgate.errors import ConfigError, Problem
 from mitmgate.scan.finding import Detector, Finding
 from mitmgate.scan.packs import Pack, Rule
-from mitmgate.scan.patterns import Frame, frame, quiet_options
+from mitmgate.scan.patterns import Frame, frame, joined, quiet_options
 from mitmgate.scan.redact import placeholder
 from mitmgate.scan.samples import SampleBook
 from mitmgate.wire.surfaces import Surface, Text
@@ -57,12 +57,13 @@ class Scanner:
         items = tuple(texts)
         if not items:
             return ()
-        framed = frame([item.text for item in items])
-        rules = self._gate.rules_for(framed.data)
+        strings = [item.text for item in items]
+        rules = self._gate.rules_for(joined(strings))
         if detectors is not None:
             rules = [rule for rule in rules if rule.detector in detectors]
         if not rules:
             return ()
+        framed = frame(strings)
         found = _spans_by_part(framed, rules)
         return tuple(
             finding

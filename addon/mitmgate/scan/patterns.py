@@ -34,6 +34,11 @@ def encode(text: str) -> bytes:
     return text.encode("utf-8", "replace")
 
 
+def joined(texts: Sequence[str]) -> bytes:
+    """Return the bytes of the frame of *texts* alone: most have nothing to be found in."""
+    return _EDGE + _WALL.join([text.encode("utf-8", "replace") for text in texts]) + _EDGE
+
+
 def frame(texts: Sequence[str]) -> Frame:
     """Lay *texts* out so that one search covers them all and no match crosses two."""
     parts = tuple([text.encode("utf-8", "replace") for text in texts])
