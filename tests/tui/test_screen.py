@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from mitmgate.control.models import Completed, CompletedEvent, FindingView
+from mitmgate_tui.app import Console
 from mitmgate_tui.screens.detail import DetailScreen
 from mitmgate_tui.screens.help import HelpScreen
+from mitmgate_tui.screenshot import Replay
 from mitmgate_tui.widgets.live import Live
 
 if TYPE_CHECKING:
@@ -272,3 +274,10 @@ async def test_help_lists_the_keys(desk: Desk) -> None:
     await desk.shows("approve the selected call, once")
     await desk.press("escape")
     await desk.until(lambda: not isinstance(desk.app.screen, HelpScreen))
+
+
+def test_a_heartbeat_after_the_last_screen_draws_nothing() -> None:
+    # A timer may fire while the app ends; it is the same as before its first screen.
+    console = Console(Replay(()))
+    assert console.view is None
+    console._tick()

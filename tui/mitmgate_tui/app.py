@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from textual import events
-from textual.app import App
+from textual.app import App, ScreenStackError
 from textual.binding import BindingType
 from textual.css.query import NoMatches
 
@@ -97,7 +97,11 @@ class Console(App[None], inherit_bindings=False):
     @property
     def view(self) -> View | None:
         """The screen on top, unless it is a box."""
-        return self.screen if isinstance(self.screen, View) else None
+        try:
+            screen = self.screen
+        except ScreenStackError:  # a timer may still fire while the app ends
+            return None
+        return screen if isinstance(screen, View) else None
 
     @property
     def read_only(self) -> bool:
