@@ -4,7 +4,7 @@ HTTP over a Unix socket in the state folder:
 ``GET /v1/state`` -> State; ``GET /v1/events`` -> newline-delimited Event lines, first a
 ``snapshot``, then deltas; ``GET /v1/pending`` -> PendingList;
 ``POST /v1/pending/{id}`` with DecideRequest -> Decided (404: no such entry, 409: it left);
-``GET /v1/servers`` -> ServerList.
+``GET /v1/servers`` -> ServerList; ``GET /v1/metrics`` -> Prometheus' text format.
 ``Authorization: Bearer KEY`` carries the operator key. Without it everything is read-only and no
 arguments are shown; a POST gets 403. A reader of /v1/events that sent the key counts as
 an attached operator for as long as it is connected. Errors are ``application/problem+json``.

@@ -27,6 +27,7 @@ from mitmgate.control.models import (
 )
 from mitmgate.serve.hub import Reader
 from mitmgate.serve.inventory import Views
+from mitmgate.serve.metrics import MetricsApi
 from mitmgate.serve.pipeline import Pipeline
 from mitmgate.serve.policy_api import PolicyApi
 from mitmgate.serve.reload import Reloader
@@ -62,6 +63,7 @@ class ControlApi:
                 Route("/v1/pending", self.get_pending),
                 Route("/v1/pending/{id}", self.decide, methods=["POST"]),
                 Route("/v1/servers", self.get_servers),
+                Route("/v1/metrics", MetricsApi(self._pipeline, self._reloader).show),
                 *self._policy_routes(),
             ]
         )

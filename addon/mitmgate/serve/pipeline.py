@@ -83,6 +83,7 @@ class Pipeline:
         self.pending: dict[str, Pending] = {}
         self.decisions = 0
         self.denied = 0
+        self.verdicts = dict.fromkeys(Verdict, 0)
         self.trouble: str | None = None
         self._audit = audit
         self._run = secrets.token_hex(3)
@@ -242,6 +243,7 @@ class Pipeline:
         for part in outcome.parts:
             self._show(part)
         self.decisions += 1
+        self.verdicts[outcome.verdict] += 1
         self.denied += outcome.verdict is Verdict.DENY
         row = row_of(outcome, time=time.time(), scanner=self.judge.scanner)
         self.hub.rows.append(row)
