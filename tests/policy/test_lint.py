@@ -150,6 +150,27 @@ def test_rules_for_nobody(condition: str, said: str | None) -> None:
     assert warnings(body) == ([said] if said else [])
 
 
+# sentence: the condition, what is said of it
+MATCHES = {
+    "any of several": ("/arguments/*: {match: any, equals: 1}", None),
+    "all of several inside of one": ("/arguments/a/*/b: {match: all, equals: 1}", None),
+    "one value without match": ("/arguments/a: {equals: 1}", None),
+    "any of one": ("/arguments/a: {match: any, equals: 1}", "match: any about a single value"),
+    "all of one": ("/arguments/a: {match: all, equals: 1}", "match: all about a single value"),
+    "a star inside of a name": ("/arguments/a*: {match: any, equals: 1}", "match: any about a"),
+}
+
+
+@pytest.mark.parametrize(("condition", "said"), MATCHES.values(), ids=MATCHES)
+def test_match_is_about_several_values(condition: str, said: str | None) -> None:
+    text = f"{HEAD}mcp:\n  rules:\n    - id: r\n      then: deny\n      where: {{{condition}}}\n"
+    found = lint(load_policy(text, file="p"), load(text, file="p"))
+    assert [str(one).startswith("p:9: mcp.rules.0.where./arguments/a") for one in found] == (
+        [True] if said else []
+    )
+    assert all(said and said in one.message for one in found)
+
+
 BROAD = {
     "every tool of every server": ("mcp", 'tool: "*", then: allow', True),
     "every tool of one server": ("mcp", 'server: a, tool: "*", then: allow', False),

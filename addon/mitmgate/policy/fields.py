@@ -49,6 +49,7 @@ def checked(check: Callable[[str], object]) -> AfterValidator:
 
 type Many[T] = Annotated[tuple[T, ...], BeforeValidator(one_or_many), Field(min_length=1)]
 
+Text = Annotated[str, Field(min_length=1)]
 Verb = Literal["allow", "ask", "deny"]
 Effect = Literal["log", "ask", "deny"]
 EditingEffect = Literal["log", "redact", "ask", "deny"]

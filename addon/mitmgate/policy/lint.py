@@ -13,6 +13,7 @@ from itertools import islice
 from mitmgate.errors import Problem
 from mitmgate.net.domains import DomainSet
 from mitmgate.policy.compiled import Policy
+from mitmgate.policy.conditions import WILDCARD
 from mitmgate.policy.globs import GlobSet
 from mitmgate.policy.hidden import LISTED
 from mitmgate.policy.rules import Circumstances, EgressRule, McpRule
@@ -33,6 +34,7 @@ def lint(policy: Policy, document: Document) -> list[Problem]:
         *_shadowed_mcp(policy, document),
         *_shadowed_egress(policy, document),
         *_hiding_nothing(policy, document),
+        *_match_of_one(policy, document),
         *_misspelt_methods(policy, document),
         *_unnamed_servers(policy, document),
     ]
@@ -188,6 +190,18 @@ def _never_decides(
         f"rule {rule} never decides: {broader}, above it, matches all that it matches",
         hint="move it up, or remove it",
     )
+
+
+def _match_of_one(policy: Policy, document: Document) -> Iterator[Problem]:
+    """Find ``match`` where the pointer names one value only."""
+    for number, rule in enumerate(_own(policy.mcp_rules)):
+        for condition in rule.where:
+            if condition.entry.match is not None and WILDCARD not in condition.tokens:
+                yield document.problem(
+                    ("mcp", "rules", number, "where", condition.pointer, "match"),
+                    f"rule {rule.id} says match: {condition.entry.match} about a single value",
+                    hint="put * in the pointer where any item or member is meant, or remove match",
+                )
 
 
 def _misspelt_methods(policy: Policy, document: Document) -> Iterator[Problem]:

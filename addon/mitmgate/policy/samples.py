@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from mitmgate.errors import Problem
@@ -12,6 +12,7 @@ from mitmgate.policy.decide import mcp_miss
 from mitmgate.policy.keys import KeyFolds
 from mitmgate.policy.models import McpRuleEntry, PolicyFile, RulesFile, SampleEntry
 from mitmgate.policy.rules import McpRule
+from mitmgate.policy.syntax import MISSING, member, parse_pointer
 from mitmgate.policy.trace import why_missed
 from mitmgate.strictyaml import Document
 from mitmgate.wire.methods import is_housekeeping
@@ -34,8 +35,13 @@ def sample_problems(document: Document, file: PolicyFile | RulesFile) -> Iterato
 
 
 def _told(rule: McpRule, entry: McpRuleEntry, sample: SampleEntry, *, wanted: bool) -> str | None:
-    call = sample_call(entry, sample)
-    looked_at = sample.result if rule.phase == "result" else call.params
+    try:
+        call = sample_call(entry, sample)
+        looked_at = call.params
+        if rule.phase == "result":
+            looked_at = _lengthened(sample.result, sample)
+    except ValueError as error:
+        return str(error)
     miss = mcp_miss(rule, call, looked_at, KeyFolds())
     if wanted and miss == "ambiguous":
         return "the sample has a key that servers may read as another one"
@@ -47,10 +53,15 @@ def _told(rule: McpRule, entry: McpRuleEntry, sample: SampleEntry, *, wanted: bo
 
 
 def sample_call(entry: McpRuleEntry, sample: SampleEntry) -> Call:
-    """Return the call that *sample* of the rule *entry* stands for."""
+    """Return the call that *sample* of the rule *entry* stands for.
+
+    ValueError says that nothing stands where ``repeat`` puts its text.
+    """
     params: Mapping[str, Any] = sample.params if sample.params is not None else {
         "name": sample.tool, "arguments": sample.arguments or {}
     }  # fmt: skip
+    if entry.phase == "call":
+        params = _lengthened(params, sample)
     named = entry.server[0] if entry.server else _ANY_SERVER
     return Call(
         agent="sample",
@@ -61,6 +72,33 @@ def sample_call(entry: McpRuleEntry, sample: SampleEntry) -> Call:
         housekeeping=is_housekeeping(sample.method),
         annotations=_bools(sample.annotations),
     )
+
+
+def _lengthened(value: Any, sample: SampleEntry) -> Any:
+    """Return *value* with what ``repeat`` of *sample* puts into it; ValueError where it cannot."""
+    if sample.repeat is None:
+        return value
+    front = sample.repeat.text * sample.repeat.times
+    try:
+        return _put_before(value, parse_pointer(sample.repeat.at), front)
+    except LookupError:
+        raise ValueError(f"repeat finds no text at {sample.repeat.at}") from None
+
+
+def _put_before(value: Any, tokens: Sequence[str], front: str) -> Any:
+    """Return *value* with *front* before the text at *tokens*, or raise LookupError."""
+    if not tokens:
+        if not isinstance(value, str):
+            raise LookupError
+        return front + value
+    inner = member(value, tokens[0])
+    if inner is MISSING:
+        raise LookupError
+    changed = _put_before(inner, tokens[1:], front)
+    if isinstance(value, list):
+        at = int(tokens[0])
+        return [*value[:at], changed, *value[at + 1 :]]
+    return {**value, tokens[0]: changed}
 
 
 def _bools(hints: Mapping[Any, bool] | None) -> dict[str, bool] | None:
