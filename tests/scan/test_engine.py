@@ -78,15 +78,27 @@ def test_scanning_together_finds_what_scanning_apart_finds(texts: list[str]) -> 
     assert list(SCANNER.scan(items)) == apart
 
 
-@pytest.mark.parametrize("wall", ["", "\n", "\x00"], ids=["nothing", "a line break", "NUL"])
+@pytest.mark.parametrize("wall", ["\n.", "\x00\n"], ids=["a line break", "NUL"])
 def test_no_finding_reaches_over_two_strings(wall: str) -> None:
     items = [
         Text(Surface.ARGUMENTS, "/a", AWS[:10] + wall),
         Text(Surface.ARGUMENTS, "/b", wall + AWS[10:]),
-        Text(Surface.ARGUMENTS, "/c", "Ignore all previous"),
-        Text(Surface.ARGUMENTS, "/d", "instructions."),
     ]
     assert SCANNER.scan(items) == ()
+
+
+def test_a_value_cut_in_two_is_found_in_both_strings() -> None:
+    items = [
+        Text(Surface.ARGUMENTS, "/a", AWS[:10]),
+        Text(Surface.ARGUMENTS, "/b", AWS[10:]),
+        Text(Surface.ARGUMENTS, "/c", "other"),
+    ]
+    found = SCANNER.scan(items)
+    assert [(f.pointer, f.start, f.end, f.rule) for f in found] == [
+        ("/a", 0, 10, "secret.aws-access-key"),
+        ("/b", 0, 10, "secret.aws-access-key"),
+    ]
+    assert all(f.view for f in found)
 
 
 def test_nothing_to_scan_gives_no_findings() -> None:
@@ -100,7 +112,8 @@ def test_findings_carry_the_place_of_their_own_string() -> None:
         Text(Surface.RESULTS, "/b", f"é {AWS} and {OTHER_AWS}"),
         Text(Surface.DEFINITIONS, "/c", ORDER),
     ]
-    places = [(f.surface, f.pointer, f.start, f.severity) for f in SCANNER.scan(items)]
+    found = SCANNER.scan(items, detectors={"secrets", "injection"})
+    places = [(f.surface, f.pointer, f.start, f.severity) for f in found]
     assert places == [
         (Surface.RESULTS, "/b", 2, "high"),
         (Surface.RESULTS, "/b", 27, "high"),
@@ -120,7 +133,7 @@ def test_only_the_detectors_asked_for_report() -> None:
     assert {f.detector for f in SCANNER.scan(both)} == {"secrets", "injection"}
     assert {f.detector for f in SCANNER.scan(both, detectors={"injection"})} == {"injection"}
     assert SCANNER.scan(both, detectors=()) == ()
-    assert SCANNER.detectors == {"secrets", "injection"}
+    assert SCANNER.detectors == {"secrets", "injection", "poisoning", "pii"}
 
 
 def test_a_finding_never_holds_the_text_it_found() -> None:
@@ -153,7 +166,7 @@ class SilentSet:
 @pytest.mark.parametrize("answer", [None, [0]], ids=["no answer", "an answer without the canary"])
 def test_a_search_that_did_not_happen_is_an_error_and_no_silence(answer: list[int] | None) -> None:
     scanner = Scanner(installed_packs(), hash_key=b"key")
-    gate: Any = scanner._gate
+    gate: Any = scanner.book.gate
     gate._set = SilentSet(answer)
     with pytest.raises(RuntimeError, match="out of memory"):
         scanner.scan([Text(Surface.RESULTS, "", "harmless")])
@@ -162,7 +175,7 @@ def test_a_search_that_did_not_happen_is_an_error_and_no_silence(answer: list[in
 def test_rules_that_need_too_much_memory_are_refused_at_start(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("mitmgate.scan.engine._SET_MEMORY", 20_000)
+    monkeypatch.setattr("mitmgate.scan.gate._SET_MEMORY", 20_000)
     with pytest.raises(ConfigError, match="more memory"):
         Scanner(installed_packs(), hash_key=b"key")
 
@@ -182,3 +195,24 @@ def test_a_scanner_without_rules_is_refused(packs: list[Pack]) -> None:
 def test_an_empty_hash_key_is_refused() -> None:
     with pytest.raises(ValueError, match="empty"):
         Scanner(installed_packs(), hash_key=b"")
+
+
+TOKEN = "ghp_" + "CFalm0Otz82g61snxNtjRUgard4yxVsz15DZ"
+# Texts of one message that follow each other, and the pointers where a token is found.
+TOGETHER: dict[str, tuple[list[tuple[str, str]], list[str]]] = {
+    "a token cut in two": ([("/a", TOKEN[:20]), ("/b", TOKEN[20:])], ["/a", "/b"]),
+    "a token before another value": ([("/a", TOKEN), ("/b", "a81f9c2b77")], ["/a"]),
+    "a token before a word": ([("/a", TOKEN), ("/b", "Deployed7 to X")], ["/a"]),
+    "a header before another": (
+        [("#header/authorization", f"Bearer {TOKEN}"), ("#header/accept", "application/json")],
+        ["#header/authorization"],
+    ),
+    "half a token in a header": ([("#header/x-a", TOKEN[:20]), ("/b", TOKEN[20:])], []),
+}
+
+
+@pytest.mark.parametrize(("given", "pointers"), TOGETHER.values(), ids=TOGETHER)
+def test_texts_that_follow_each_other(given: list[tuple[str, str]], pointers: list[str]) -> None:
+    items = [Text(Surface.ARGUMENTS, pointer, text) for pointer, text in given]
+    found = [f for f in SCANNER.scan(items) if f.rule == "secret.github-token"]
+    assert [f.pointer for f in found] == pointers

@@ -1,75 +1,78 @@
-"""Text to findings: one ``re2.Set`` of keywords over a whole message, then spans for what hit.
+"""Text to findings: keywords over a whole message, then patterns around those that stand there.
 
-Only keywords go into the set. Patterns with bounded repeats in one set can be driven to 1 MB/s
-by a text made of their prefixes; literals cannot, and a pattern is run alone, linearly, and
-only where one of its keywords occurs.
+What a text says once it is decoded, joined or cleaned up (a view) is searched in the same way,
+and what is found there is reported where it came from.
 """
 
 from __future__ import annotations
 
 import hmac
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from itertools import chain, pairwise
 
-import re2
-
-from mitmgate.errors import ConfigError, Problem
+from mitmgate.scan.book import RuleBook
+from mitmgate.scan.budget import Budget, OverBudget
 from mitmgate.scan.finding import Detector, Finding
-from mitmgate.scan.packs import Pack, Rule
-from mitmgate.scan.patterns import Frame, frame, joined, quiet_options
+from mitmgate.scan.loading import Pack
+from mitmgate.scan.patterns import Frame, frame, joined
 from mitmgate.scan.redact import placeholder
-from mitmgate.scan.samples import SampleBook
+from mitmgate.scan.rule import Rule
+from mitmgate.scan.search import Search
+from mitmgate.scan.settle import Cover, Hit, settled
+from mitmgate.scan.slices import LARGEST, batches
+from mitmgate.scan.views import View, derive
 from mitmgate.wire.surfaces import Surface, Text
 
-_SET_MEMORY = 16 << 20
 _HASH_DIGITS = 16
 # ``~`` before anything but 0 or 1 is no JSON pointer, so a marked pointer never points at a value.
 KEY_MARK = "~key"
 DERIVED_MARK = "~decoded"
+OVER_BUDGET = "limits.work"
+_WARM = 8_000
+ACROSS = "strings"
+"""The view of several texts of one message, put together."""
+
+
+type _Placed = tuple[int, Finding]
+"""A finding, and the index of the text it is in."""
 
 
 class Scanner:
-    """Finds what the rules of some packs describe. Immutable, and safe in any thread."""
+    """Finds what the rules of a book describe. Safe in any thread; its book changes whole."""
 
-    def __init__(self, packs: Iterable[Pack], *, hash_key: bytes) -> None:
+    def __init__(self, packs: Iterable[Pack] | RuleBook, *, hash_key: bytes) -> None:
         """Compile the rules of *packs*; ConfigError where two share an id or none is given."""
         if not hash_key:
             raise ValueError("the hash key is empty")
         self._key = hash_key
-        self._rules = _rules_by_id(packs)
-        self._gate = _Gate(tuple(self._rules.values()))
-        self._samples = SampleBook(self._rules)
-        self.detectors: frozenset[Detector] = frozenset(r.detector for r in self._rules.values())
+        self.book = packs if isinstance(packs, RuleBook) else RuleBook(packs)
+        """The rules from now on. A scan that has begun goes on with those that it began with."""
+
+    @property
+    def detectors(self) -> frozenset[Detector]:
+        """The detectors that have rules."""
+        return self.book.detectors
 
     @property
     def rules(self) -> Mapping[str, Rule]:
         """The rules by id, in the order of their packs."""
-        return self._rules
+        return self.book.rules
 
     def scan(
         self, texts: Iterable[Text], *, detectors: Collection[Detector] | None = None
     ) -> tuple[Finding, ...]:
         """Return the findings in *texts*, text by text, each in order of start.
 
-        Total on any text. RuntimeError if RE2 gave up: the caller must deny, never pass.
+        Total on any text. RuntimeError if RE2 gave up: the caller must deny, never pass. More
+        work than the texts are worth ends in the finding ``limits.work``.
         """
         items = tuple(texts)
-        if not items:
-            return ()
-        strings = [item.text for item in items]
-        rules = self._gate.rules_for(joined(strings))
-        if detectors is not None:
-            rules = [rule for rule in rules if rule.detector in detectors]
-        if not rules:
-            return ()
-        framed = frame(strings)
-        found = _spans_by_part(framed, rules)
-        return tuple(
-            finding
-            for index in sorted(found)
-            for finding in self._findings(items[index], framed.parts[index], found[index])
-        )
+        if sum([len(item.text) for item in items]) <= LARGEST:
+            placed = self._scan(items, detectors) if items else []
+            return tuple([finding for _, finding in placed])
+        return tuple(self._sliced(items, detectors))
 
     def scan_text(
         self,
@@ -82,38 +85,212 @@ class Scanner:
         """Yield the findings in one *text* in order of start; as total as :meth:`scan`."""
         yield from self.scan((Text(surface, pointer, text),), detectors=detectors)
 
+    def warm(self) -> None:
+        """Scan some ordinary text: what is built then is not built in the first message."""
+        titles = " ".join(rule.title for rule in self.rules.values())[:_WARM]
+        self.scan([Text(surface, "", titles) for surface in Surface])
+
+    def home_of(self, rule_id: str) -> tuple[str, ...]:
+        """Return the hosts that credentials of *rule_id* belong to; none where nobody can say."""
+        rule = self.book.rules.get(rule_id)
+        return rule.home if rule is not None else ()
+
+    def bare_pass(self, data: bytes) -> None:
+        """Search *data* for the keywords and do nothing else: what a scan is measured against."""
+        self.book.gate.bare(data)
+
     def sample_for(self, rule_id: str, number: int) -> str:
         """Return the *number*-th (from 1) value that *rule_id* finds; all of them differ.
 
         KeyError for an unknown rule; ValueError where no further value can be made.
         """
-        return self._samples.value(rule_id, number)
+        return self.book.samples.value(rule_id, number)
 
     @staticmethod
     def placeholder(rule_id: str, number: int) -> str:
         """Return what stands for the *number*-th value of *rule_id* in a redacted text."""
         return placeholder(rule_id, number)
 
-    def _findings(
-        self, item: Text, part: bytes, spans: list[tuple[int, int, Rule]]
+    def _sliced(
+        self, items: Sequence[Text], detectors: Collection[Detector] | None
     ) -> Iterator[Finding]:
-        spans.sort(key=_by_place)
-        points = _code_points(part, len(item.text), chain.from_iterable(s[:2] for s in spans))
-        pointer = item.pointer + _mark(item)
-        for start, end, rule in spans:
-            yield Finding(
-                detector=rule.detector,
-                rule=rule.id,
-                severity=rule.severity,
-                surface=item.surface,
-                pointer=pointer,
-                start=points[start],
-                end=points[end],
-                value_hash=self._hash(part[start:end]),
-            )
+        for batch in batches(items):
+            for index, finding in self._scan([part.item for part in batch], detectors):
+                if finding.rule == OVER_BUDGET:
+                    yield finding
+                    return
+                part = batch[index]
+                if part.low <= finding.start < part.high:
+                    start, end = finding.start + part.offset, finding.end + part.offset
+                    yield replace(finding, start=start, end=end)
 
-    def _hash(self, value: bytes) -> str:
+    def _scan(self, items: Sequence[Text], detectors: Collection[Detector] | None) -> list[_Placed]:
+        strings = [item.text for item in items]
+        data = joined(strings)
+        budget = Budget(len(data))
+        found: list[_Placed] = []
+        try:
+            found += self._plain(items, strings, data, detectors, budget)
+            views = derive(strings, data, budget)
+            if views:
+                found += self._viewed(items, views, detectors, budget, found)
+                found.sort(key=_in_order)
+        except OverBudget:
+            found.append((0, _over_budget(max(items, key=_length))))
+        return found
+
+    def _plain(
+        self,
+        items: Sequence[Text],
+        strings: list[str],
+        data: bytes,
+        detectors: Collection[Detector] | None,
+        budget: Budget,
+    ) -> Iterator[_Placed]:
+        hits, framed = self._hits(items, strings, data, detectors, budget)
+        if framed is None:
+            return
+        for index, group in _by_index(hits):
+            part, item = framed.parts[index], items[index]
+            points = _code_points(part, len(item.text), chain.from_iterable(_ends(group)))
+            for hit in group:
+                value = part[hit.start : hit.end]
+                start, end = points[hit.start], points[hit.end]
+                yield index, self._finding(item, hit.rule, (start, end), value, "")
+
+    def _viewed(
+        self,
+        items: Sequence[Text],
+        views: Sequence[View],
+        detectors: Collection[Detector] | None,
+        budget: Budget,
+        known: Sequence[_Placed],
+    ) -> Iterator[_Placed]:
+        """Yield what stands in *views* and was not seen before at its place."""
+        strings = [view.text for view in views]
+        owners = [items[view.index] for view in views]
+        hits, framed = self._hits(owners, strings, joined(strings), detectors, budget)
+        if framed is None:
+            return
+        seen = {(index, f.rule, f.start, f.end) for index, f in known}
+        plain = _Known(known)
+        whole = _found_whole(views, items, hits, framed, plain)
+        for index, group in _by_index(hits):
+            part, view, item = framed.parts[index], views[index], owners[index]
+            points = _code_points(part, len(view.text), chain.from_iterable(_ends(group)))
+            for hit in group:
+                start, end = view.origin(points[hit.start], points[hit.end])
+                place = (view.index, hit.rule.id, start, end)
+                if start >= end or place in seen:
+                    continue  # of pieces put together, this text may have no part in it
+                if hit.rule.generic and plain.touches(view.index, hit.rule.detector, start, end):
+                    continue
+                if (view.text, hit.rule.id, hit.start) in whole:
+                    continue
+                seen.add(place)
+                value = part[hit.start : hit.end]
+                made = self._finding(item, hit.rule, (start, end), value, view.name)
+                yield view.index, made
+
+    def _hits(
+        self,
+        items: Sequence[Text],
+        strings: list[str],
+        data: bytes,
+        detectors: Collection[Detector] | None,
+        budget: Budget,
+    ) -> tuple[list[Hit], Frame | None]:
+        lowered = data.lower()
+        gate = self.book.gate
+        passed = gate.passed(lowered, {item.surface for item in items}, detectors)
+        if not passed.marks:
+            return [], None
+        search = Search(data, lowered, gate, passed, budget)
+        framed: Frame | None = None
+        hits: list[Hit] = []
+        for rule in passed.marks:
+            spans = search.spans(rule)
+            if not spans:
+                continue
+            if framed is None:
+                framed = frame(strings)
+            hits += _placed(framed, rule, spans, items)
+        return settled(hits), framed
+
+    def _finding(
+        self, item: Text, rule: Rule, place: tuple[int, int], value: bytes, view: str
+    ) -> Finding:
+        return Finding(
+            detector=rule.detector,
+            rule=rule.id,
+            severity=rule.severity,
+            surface=item.surface,
+            pointer=item.pointer + _mark(item),
+            start=place[0],
+            end=place[1],
+            value_hash=self.value_hash(value),
+            view=view,
+            note=rule.title if rule.detector == "canary" else "",
+        )
+
+    def value_hash(self, value: bytes) -> str:
+        """Return the keyed hash of *value*, as findings hold it."""
         return hmac.digest(self._key, value, "sha256").hex()[:_HASH_DIGITS]
+
+
+class _Known:
+    """What was found in the texts as they are."""
+
+    def __init__(self, known: Iterable[_Placed]) -> None:
+        self._spans: dict[tuple[int, Detector], list[tuple[int, int]]] = {}
+        for index, finding in known:
+            key = index, finding.detector
+            self._spans.setdefault(key, []).append((finding.start, finding.end))
+        self._covers: dict[tuple[int, Detector], Cover] = {}
+
+    def touches(self, index: int, detector: Detector, start: int, end: int) -> bool:
+        """Tell whether *detector* found something there that overlaps *start* to *end*."""
+        key = index, detector
+        if key not in self._spans:
+            return False
+        if key not in self._covers:
+            self._covers[key] = Cover(self._spans[key])
+        return self._covers[key].touches(start, end)
+
+
+def _found_whole(
+    views: Sequence[View], items: Sequence[Text], hits: Sequence[Hit], framed: Frame, plain: _Known
+) -> set[tuple[str, str, int]]:
+    """Return the hits over several texts that are none: view text, rule and start there.
+
+    One of the texts alone shows the value already, and it only seemed to go on in the next; or
+    one is a header or a URL, which nobody reads together with what comes after.
+    """
+    found: set[tuple[str, str, int]] = set()
+    for hit in hits:
+        view = views[hit.index]
+        if view.name.partition("/")[0] != ACROSS:
+            continue
+        part = framed.parts[hit.index]
+        first = len(part[: hit.start].decode("utf-8", "replace"))
+        last = first + len(part[hit.start : hit.end].decode("utf-8", "replace"))
+        start, end = view.origin(first, last)
+        if start < end and (
+            items[view.index].pointer.startswith("#")
+            or plain.touches(view.index, hit.rule.detector, start, end)
+        ):
+            found.add((view.text, hit.rule.id, hit.start))
+    return found
+
+
+def _length(item: Text) -> int:
+    return len(item.text)
+
+
+def _over_budget(item: Text) -> Finding:
+    return Finding(
+        "limits", OVER_BUDGET, "high", item.surface, item.pointer + _mark(item), 0, 0, ""
+    )
 
 
 def _mark(item: Text) -> str:
@@ -122,84 +299,35 @@ def _mark(item: Text) -> str:
     return DERIVED_MARK if item.derived else ""
 
 
-class _Gate:
-    """The one ``re2.Set``: which rules have a keyword in a text."""
-
-    def __init__(self, rules: tuple[Rule, ...]) -> None:
-        self._rules = rules
-        self._set = re2.Set.SearchSet(quiet_options(_SET_MEMORY))
-        for rule in rules:
-            words = "|".join(re2.escape(word) for word in rule.keywords)
-            self._set.Add(f"(?i)(?:{words})")
-        # Set.Match answers None both for "no hit" and for "out of memory". This pattern is in
-        # every text, so an answer without it means that nothing was searched.
-        self._canary = self._set.Add(r"\A")
-        try:
-            self._set.Compile()
-        except re2.error:
-            raise ConfigError(_too_large()) from None
-        self._warm()
-
-    def rules_for(self, data: bytes) -> list[Rule]:
-        """Return the rules with a keyword in *data*; RuntimeError if RE2 did not search it."""
-        hits = self._set.Match(data)
-        if hits is None or self._canary not in hits:
-            raise RuntimeError("the scanner ran out of memory on this text")
-        return [self._rules[hit] for hit in sorted(hits) if hit != self._canary]
-
-    def _warm(self) -> None:
-        # The automaton is built while it runs: build its states now, not in the first call.
-        samples = [sample for rule in self._rules for sample in (*rule.match, *rule.clean)]
-        try:
-            self.rules_for(frame(samples).data)
-        except RuntimeError:
-            raise ConfigError(_too_large()) from None
+def _placed(
+    framed: Frame, rule: Rule, spans: Iterable[tuple[int, int]], items: Sequence[Text]
+) -> Iterator[Hit]:
+    """Yield the hits that *spans* of the frame mean, each within its own text."""
+    for start, end in spans:
+        # The line break before a string belongs to it: a pattern may begin there.
+        index = bisect_right(framed.starts, start + 1) - 1
+        if rule.surfaces is not None and items[index].surface not in rule.surfaces:
+            continue
+        base, size = framed.starts[index], len(framed.parts[index])
+        first, last = max(start - base, 0), min(end - base, size)
+        if first < last:
+            yield Hit(index, first, last, rule)
 
 
-def _too_large() -> Problem:
-    return Problem(
-        "the rule packs need more memory than a scanner may use",
-        hint="use fewer rules or shorter keywords",
-    )
+def _by_index(hits: list[Hit]) -> list[tuple[int, list[Hit]]]:
+    groups: dict[int, list[Hit]] = {}
+    for hit in hits:
+        groups.setdefault(hit.index, []).append(hit)
+    return sorted(groups.items())
 
 
-def _rules_by_id(packs: Iterable[Pack]) -> dict[str, Rule]:
-    rules: dict[str, Rule] = {}
-    problems: list[Problem] = []
-    for pack in packs:
-        for rule in pack.rules:
-            if rule.id in rules:
-                problems.append(
-                    Problem(
-                        f"rule {rule.id} is in two packs",
-                        file=pack.name,
-                        hint="give one of them another id",
-                    )
-                )
-            rules[rule.id] = rule
-    if not rules:
-        problems.append(Problem("there are no rules to scan with", hint="install a rule pack"))
-    if problems:
-        raise ConfigError(*problems)
-    return rules
+def _ends(hits: Iterable[Hit]) -> Iterator[tuple[int, int]]:
+    return ((hit.start, hit.end) for hit in hits)
 
 
-def _spans_by_part(framed: Frame, rules: list[Rule]) -> dict[int, list[tuple[int, int, Rule]]]:
-    found: dict[int, list[tuple[int, int, Rule]]] = {}
-    for rule in rules:
-        for start, end in rule.spans(framed.data):
-            # The line break before a string belongs to it: a pattern may begin there.
-            index = bisect_right(framed.starts, start + 1) - 1
-            base, size = framed.starts[index], len(framed.parts[index])
-            local = max(start - base, 0), min(end - base, size)
-            if local[0] < local[1]:
-                found.setdefault(index, []).append((*local, rule))
-    return found
-
-
-def _by_place(span: tuple[int, int, Rule]) -> tuple[int, int, str]:
-    start, end, rule = span
-    return start, -end, rule.id
+def _in_order(placed: _Placed) -> tuple[int, int, int, str]:
+    index, finding = placed
+    return index, finding.start, -finding.end, finding.rule
 
 
 def _code_points(part: bytes, length: int, offsets: Iterable[int]) -> dict[int, int]:

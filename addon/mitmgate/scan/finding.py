@@ -7,7 +7,7 @@ from typing import Literal
 
 from mitmgate.wire.surfaces import Surface
 
-type Detector = Literal["secrets", "injection"]
+type Detector = Literal["secrets", "injection", "poisoning", "pii", "canary", "limits"]
 type Severity = Literal["low", "medium", "high", "critical"]
 
 
@@ -19,6 +19,8 @@ class Finding:
     that is no JSON. ``start`` and ``end`` are offsets in code points of that decoded string.
     ``value_hash`` is a keyed hash (HMAC-SHA-256 with the installation's key, first 16 hex
     digits): equal values have equal hashes, and nothing can be read back from it.
+    ``view`` names the reading of the string in which the value stood (``base64/gzip``), empty
+    where it stood there as it is. ``note`` says for a canary where it was planted.
     """
 
     detector: Detector
@@ -29,3 +31,5 @@ class Finding:
     start: int
     end: int
     value_hash: str
+    view: str = ""
+    note: str = ""

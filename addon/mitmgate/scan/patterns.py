@@ -13,8 +13,9 @@ from dataclasses import dataclass
 import re2
 
 _EDGE = b"\n"
-_WALL = b"\n\xff\n"
-_PATTERN_MEMORY = 8 << 20
+WALL = b"\n\xff\n"
+"""What lies between two strings in a frame."""
+_PATTERN_MEMORY = 16 << 20
 # \A and \z would see the whole frame, not the string; \C could eat the wall between strings.
 _REFUSED_ESCAPES = {"A": "^", "z": "$", "C": "."}
 SECRET_GROUP = "secret"
@@ -36,7 +37,7 @@ def encode(text: str) -> bytes:
 
 def joined(texts: Sequence[str]) -> bytes:
     """Return the bytes of the frame of *texts* alone: most have nothing to be found in."""
-    return _EDGE + _WALL.join([text.encode("utf-8", "replace") for text in texts]) + _EDGE
+    return _EDGE + WALL.join([text.encode("utf-8", "replace") for text in texts]) + _EDGE
 
 
 def frame(texts: Sequence[str]) -> Frame:
@@ -45,8 +46,8 @@ def frame(texts: Sequence[str]) -> Frame:
     starts, at = [], len(_EDGE)
     for part in parts:
         starts.append(at)
-        at += len(part) + len(_WALL)
-    return Frame(_EDGE + _WALL.join(parts) + _EDGE, parts, tuple(starts))
+        at += len(part) + len(WALL)
+    return Frame(_EDGE + WALL.join(parts) + _EDGE, parts, tuple(starts))
 
 
 def quiet_options(max_mem: int = _PATTERN_MEMORY) -> re2.Options:
@@ -69,6 +70,28 @@ def compile_pattern(pattern: str) -> re2.Pattern:
     if compiled.search(b"") is not None:
         raise ValueError("it matches the empty text, so it would match everywhere")
     return compiled
+
+
+class Pattern:
+    """A pattern of a rule, compiled when it is first needed: most never are."""
+
+    __slots__ = ("_compiled", "group", "text")
+
+    def __init__(self, text: str) -> None:
+        """Keep *text*; whether it compiles, :meth:`compile` says."""
+        self.text = text
+        self.group = 0
+        """The group that holds the value, 0 for all that the pattern matches; set by compiling."""
+        self._compiled: re2.Pattern | None = None
+
+    def compile(self) -> re2.Pattern:
+        """Return the compiled pattern; ValueError says what is wrong with it."""
+        compiled = self._compiled
+        if compiled is None:
+            compiled = compile_pattern(self.text)
+            self.group = compiled.groupindex.get(SECRET_GROUP, 0)
+            self._compiled = compiled
+        return compiled
 
 
 def _words(error: re2.error) -> str:

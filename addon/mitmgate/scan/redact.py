@@ -11,7 +11,9 @@ from mitmgate.wire.edit import Edit
 
 def placeholder(rule_id: str, number: int) -> str:
     """Return what stands for the *number*-th value of *rule_id*: ``[aws-access-key:1]``."""
-    return f"[{rule_id.removeprefix('secret.')}:{number}]"
+    if rule_id.startswith("canary."):
+        return f"[credential:{number}]"  # its name would say where it was planted
+    return f"[{rule_id.removeprefix('secret.').removeprefix('pii.')}:{number}]"
 
 
 class Placeholders:

@@ -7,8 +7,10 @@ from itertools import count, islice
 from string import ascii_lowercase, ascii_uppercase, digits
 from threading import Lock
 
-from mitmgate.scan.packs import Rule
+from mitmgate.scan.gate import Gate
 from mitmgate.scan.patterns import frame
+from mitmgate.scan.rule import Rule
+from mitmgate.scan.search import spans_of
 
 _ALPHABETS = (digits, ascii_lowercase, ascii_uppercase)
 _VARIED = 8
@@ -61,7 +63,7 @@ def _candidates(rule: Rule) -> Iterator[str]:
 
 def _span(rule: Rule, sample: str) -> tuple[str, int, int] | None:
     framed = frame([sample])
-    for start, end in rule.spans(framed.data):
+    for start, end in sorted(spans_of(rule, Gate([rule]), sample)):
         base = framed.starts[0]
         before, value = framed.data[base:start], framed.data[max(start, base) : end]
         first = len(before.decode())
