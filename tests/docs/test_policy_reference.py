@@ -27,8 +27,10 @@ BESIDE: dict[str, dict[str, Any]] = {
     "mcp.rules[]": {"id": "r", "then": "allow"},
     "mcp.rules[] hide": {"then": "deny", "tool": "admin_*"},
     "mcp.rules[].time": {"from": "09:00", "to": "17:00"},
+    "mcp.rules[].samples.match[].repeat": {"at": "/arguments/path", "text": "./", "times": 2},
     "mcp.rules[].where.POINTER match": {"exists": True},
     "egress.rules[]": {"id": "r", "then": "allow", "host": "docs.example"},
+    "scan.allow[]": {"reason": "r", "rule": "secret.*"},
     "servers.NAME": {"url": "https://mcp.example/mcp"},
 }
 COMMON = {
@@ -143,6 +145,8 @@ def test_every_example_is_a_policy_together_with_little(
         assert set(example) == {"destructive-commands", "./team.yaml"}
         shipped = {pack.stem for pack in RULESETS.glob("*.yaml")}
         example = [name for name in example if name in shipped or name.startswith("./")]
+    if (path, key) == ("scan", "packs"):
+        (tmp_path / example[0]).write_text("version: 1\n", "utf-8")
     policy = json.dumps(assembled(path, key, example))
     load_policy(policy, file="example", base=tmp_path)
 

@@ -210,7 +210,7 @@ def test_a_bug_while_deciding_denies() -> None:
 
 def test_scan_effects() -> None:
     assert scan_effect(POLICY, "secrets", "results") == "redact"
-    assert scan_effect(POLICY, "injection", "egress_response") == "log"
+    assert scan_effect(POLICY, "injection", "egress_response") == "ask"
     assert scan_effect(POLICY, "unheard-of", "results") == "deny"
 
 

@@ -84,7 +84,8 @@ def test_surfaces_that_are_left_out_keep_their_default(policy: Policy) -> None:
     assert policy.effects["secrets", "arguments"] == "deny"
     assert policy.effects["secrets", "definitions"] == "log"
     assert policy.effects["injection", "results"] == "ask"
-    assert len(policy.effects) == 12
+    assert policy.effects["poisoning", "definitions"] == "hide"
+    assert len(policy.effects) == 36
 
 
 def test_a_policy_cannot_be_changed(policy: Policy) -> None:
@@ -229,6 +230,23 @@ REFUSED = {
         "mcp:\n  rules: [{id: a, tool: {x: y}, then: allow}]",
         ["p.yaml:3: mcp.rules.0.tool: must be text, or a list of texts"],
     ),
+    "no days": (
+        "mcp:\n  rules: [{id: a, time: {from: '09:00', to: '17:00', days: []}, then: allow}]",
+        ["p.yaml:3: mcp.rules.0.time.days: must not be empty"],
+    ),
+    "a day that is none": (
+        "mcp:\n  rules: [{id: a, time: {from: '09:00', to: '17:00', days: [tues]}, then: ask}]",
+        ["p.yaml:3: mcp.rules.0.time.days.0: must be 'mon', 'tue', 'wed', 'thu', 'fri', 'sat' or "
+         "'sun' (did you mean tue?)"],
+    ),
+    "a revision without letters": (
+        "mcp:\n  rules: [{id: a, revision: '', then: allow}]",
+        ["p.yaml:3: mcp.rules.0.revision: must not be empty"],
+    ),
+    "a revision without letters in a list": (
+        "mcp:\n  rules: [{id: a, revision: ['2025-11-25', ''], then: allow}]",
+        ["p.yaml:3: mcp.rules.0.revision.1: must not be empty"],
+    ),
     "an empty where": (
         "mcp:\n  rules: [{id: a, where: {}, then: allow}]",
         ["p.yaml:3: mcp.rules.0.where: must not be empty"],
@@ -257,7 +275,7 @@ REFUSED = {
     ),
     "redaction where it breaks things": (
         "scan: {secrets: {definitions: redact}}",
-        ["p.yaml:2: scan.secrets.definitions: must be 'log', 'ask' or 'deny'"],
+        ["p.yaml:2: scan.secrets.definitions: must be 'log', 'hide', 'ask' or 'deny'"],
     ),
     "a duration without unit": (
         "hold: {wait: 45}",

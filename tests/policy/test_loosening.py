@@ -10,14 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mitmgate.policy.allowances import Allowance
 from mitmgate.policy.compiled import Policy
 from mitmgate.policy.compiling import compile_policy
 from mitmgate.policy.conditions import Condition
 from mitmgate.policy.load import load_policy
 from mitmgate.policy.loosening import loosened
 from mitmgate.policy.loosening_rules import MAX_PAIRS, longest_rising
-from mitmgate.policy.models import PolicyFile, RulesFile, SecretsEffects
+from mitmgate.policy.models import PolicyFile, RulesFile
 from mitmgate.policy.rules import Circumstances, Effects, EgressRule, McpRule
+from mitmgate.policy.scan_models import SecretsEffects
 
 type Document = dict[str, Any]
 
@@ -320,15 +322,16 @@ def test_nothing_that_a_policy_says_is_forgotten() -> None:
         "Policy": "hash mode static_names private_networks server_urls servers_by_host "
         "unknown_servers agents require_agents mcp_rules calls results locked_calls "
         "locked_results mcp_otherwise egress_rules locked_egress egress_otherwise effects "
-        "hold_wait unattended decided",
+        "allowances packs hold_wait unattended decided",
         "McpRule": "id servers tools methods where effects circumstances annotations revisions "
         "transports phase hide redact overrides layer anywhere",
         "EgressRule": "id hosts methods oauth effects circumstances layer",
+        "Allowance": "words value rules surfaces pointers servers tools hosts",
         "Effects": "verdict reason note severity shadow",
         "Circumstances": "agents groups window",
         "Condition": "pointer tokens entry wholes parts _test",
     }
-    found = _fields(Policy, McpRule, EgressRule, Effects, Circumstances, Condition)
+    found = _fields(Policy, McpRule, EgressRule, Allowance, Effects, Circumstances, Condition)
     assert found == {name: words.split() for name, words in known.items()}
 
 

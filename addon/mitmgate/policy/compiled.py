@@ -9,13 +9,22 @@ from typing import Literal
 
 from mitmgate.net.addresses import METADATA_ADDRESSES, AddressClass, classify, unmap
 from mitmgate.policy.agents import AgentTable
+from mitmgate.policy.allowances import Allowance
 from mitmgate.policy.rules import EgressRule, McpRule, RuleSet
 from mitmgate.policy.syntax import Network, ServerUrl, is_plain_path
 from mitmgate.policy.verdict import Decision, Verdict
 
 type Mode = Literal["enforce", "shadow"]
 type Unattended = Literal["deny", "wait"]
-type ScanEffect = Literal["log", "redact", "ask", "deny"]
+type ScanEffect = Literal["log", "redact", "hide", "ask", "deny"]
+
+
+@dataclass(frozen=True, slots=True)
+class ScanPack:
+    """A file of scanner rules that the policy names, as it was read."""
+
+    file: str
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,8 +32,9 @@ class Policy:
     """What an operator wrote, as the judge asks for it. ``hash`` names the exact files.
 
     ``calls`` and ``results`` are ``mcp_rules`` by phase, ready to be tried; ``locked_*`` is the
-    floor that the locked layer sets: nothing can be laxer than it. ``decided`` remembers the
-    decisions that only depend on the target of a call, None for others.
+    floor that the locked layer sets: nothing can be laxer than it. ``packs`` are the files of
+    scanner rules that come beside the installed ones. ``decided`` remembers the decisions that
+    only depend on the target of a call, None for others.
     """
 
     hash: str
@@ -46,6 +56,8 @@ class Policy:
     locked_egress: tuple[EgressRule, ...]
     egress_otherwise: Verdict
     effects: Mapping[tuple[str, str], ScanEffect]
+    allowances: tuple[Allowance, ...]
+    packs: tuple[ScanPack, ...]
     hold_wait: float
     unattended: Unattended
     decided: dict[tuple[object, ...], Decision | None] = field(

@@ -8,10 +8,12 @@ from types import MappingProxyType
 from mitmgate.net.domains import DomainSet, parse_domain_pattern
 from mitmgate.policy import syntax
 from mitmgate.policy.agents import AgentTable
-from mitmgate.policy.compiled import Policy, ScanEffect
+from mitmgate.policy.allowances import Allowance
+from mitmgate.policy.compiled import Policy, ScanEffect, ScanPack
 from mitmgate.policy.conditions import compile_where
 from mitmgate.policy.globs import GlobSet
 from mitmgate.policy.models import (
+    AllowedEntry,
     EgressRuleEntry,
     McpRuleEntry,
     PolicyFile,
@@ -30,9 +32,16 @@ type Layer = tuple[str, RulesFile]
 
 
 def compile_policy(
-    file: PolicyFile, digest: str, packs: Iterable[Layer] = (), locked: Iterable[Layer] = ()
+    file: PolicyFile,
+    digest: str,
+    packs: Iterable[Layer] = (),
+    locked: Iterable[Layer] = (),
+    scan_packs: Iterable[ScanPack] = (),
 ) -> Policy:
-    """Return the policy of *file* and the *packs* that it extends, under the *locked* layer."""
+    """Return the policy of *file* and the *packs* that it extends, under the *locked* layer.
+
+    *scan_packs* are the files of scanner rules that it names.
+    """
     urls = {name: syntax.parse_server_url(entry.url) for name, entry in file.servers.items()}
     static = {
         syntax.parse_static_name(name): syntax.parse_address(address)
@@ -61,6 +70,8 @@ def compile_policy(
         locked_egress=_egress_rules(floors),
         egress_otherwise=Verdict.from_word(file.egress.otherwise),
         effects=_effects(file.scan),
+        allowances=tuple(map(_allowance, file.scan.allow)),
+        packs=tuple(scan_packs),
         hold_wait=syntax.parse_duration(file.hold.wait),
         unattended=file.hold.unattended,
     )
@@ -163,6 +174,23 @@ def _egress_rule(entry: EgressRuleEntry, layer: str) -> EgressRule:
 
 def _effects(scan: ScanSection) -> Mapping[tuple[str, str], ScanEffect]:
     table: dict[tuple[str, str], ScanEffect] = {}
-    for detector in type(scan).model_fields:
+    for detector in syntax.DETECTORS:
         table.update(((detector, surface), effect) for surface, effect in getattr(scan, detector))
     return MappingProxyType(table)
+
+
+def _allowance(entry: AllowedEntry) -> Allowance:
+    given = entry.model_dump(exclude={"reason"}, exclude_none=True)
+    return Allowance(
+        words=", ".join(
+            f"{key} {value if isinstance(value, str) else ' or '.join(value)}"
+            for key, value in given.items()
+        ),
+        value=entry.value,
+        rules=_globs(entry.rule),
+        surfaces=None if entry.surface is None else frozenset(entry.surface),
+        pointers=_globs(entry.pointer),
+        servers=_names(entry.server),
+        tools=_globs(entry.tool),
+        hosts=None if entry.host is None else DomainSet.of(map(parse_domain_pattern, entry.host)),
+    )

@@ -24,6 +24,7 @@ def cross_problems(document: Document, others: Sequence[Document] = ()) -> list[
         *_equal_urls(document),
         *_equal_static_names(document),
         *(problem for layer in layers for problem in _bad_rules(layer)),
+        *_bad_allowances(document),
     ]
 
 
@@ -135,12 +136,44 @@ def _bad_redaction(document: Document, path: KeyPath, rule: dict[str, Any]) -> I
     for detector in sorted(named & set(scan if isinstance(scan, dict) else ())):
         yield document.problem((*path, "redact"), f"scan names {detector} too",
                                hint="say it in one of them")  # fmt: skip
-    injection = "injection" in named or (
-        isinstance(scan, dict) and scan.get("injection") == "redact"
-    )
-    if injection:
-        yield document.problem(path, "a found injection is not edited away",
-                               hint="say scan: {injection: deny}, or ask, or log")  # fmt: skip
+    words = scan if isinstance(scan, dict) else {}
+    for detector in sorted(syntax.DETECTORS - syntax.REDACTABLE):
+        if detector in named or words.get(detector) == "redact":
+            message = f"{_UNEDITABLE[detector]} is not edited away"
+            hint = f"say scan: {{{detector}: deny}}, or ask, or log"
+            yield document.problem(path, message, hint=hint)
     if rule.get("then") == "deny" and named:
         yield document.problem((*path, "redact"), "what is denied does not go on",
                                hint="remove redact, or say then: allow or ask")  # fmt: skip
+
+
+_UNEDITABLE = {
+    "injection": "a found injection",
+    "poisoning": "a poisoned definition",
+    "limits": "what was not scanned to its end",
+}
+_NARROWING = frozenset({"value", "rule", "pointer", "server", "tool", "host"})
+
+
+def _bad_allowances(document: Document) -> Iterator[Problem]:
+    entries = _child(_child(document.value, "scan"), "allow")
+    servers = _child(document.value, "servers")
+    known = servers if isinstance(servers, dict) else {}
+    for number, entry in enumerate(entries if isinstance(entries, list) else ()):
+        here = ("scan", "allow", number)
+        if not isinstance(entry, dict):
+            continue
+        if _NARROWING.isdisjoint(entry):
+            yield document.problem(
+                here,
+                "this would let every finding be",
+                hint="say which: value, rule, pointer, server, tool or host",
+            )
+        given = entry.get("server")
+        for name in given if isinstance(given, list) else [given]:
+            if isinstance(name, str) and name not in known:
+                yield document.problem(
+                    (*here, "server"),
+                    f"there is no server {name!r}",
+                    hint=did_you_mean(name, known) or "name it in servers",
+                )

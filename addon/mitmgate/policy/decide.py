@@ -40,6 +40,7 @@ __all__ = [
     "Call",
     "Miss",
     "agent_sentence",
+    "conceal_poisoned",
     "decide",
     "decide_result",
     "decide_unknown",
@@ -318,6 +319,19 @@ def _concealed(policy: Policy, call: Call, decision: Decision) -> Decision:
     code = {"rule": "hidden", "locked": "locked_hidden"}.get(decision.code, decision.code)
     told = f"Unknown {_TARGETS.get(call.method, 'name')}."
     return replace(decision, code=code, agent_reason=told, hidden=True)
+
+
+def conceal_poisoned(decision: Decision, method: str, rule: str) -> Decision:
+    """Return the refusal of what was cut out of the agent's list because of the finding *rule*."""
+    return replace(
+        decision,
+        verdict=Verdict.DENY,
+        rule="scan.poisoning",
+        code="hidden",
+        reason=f"its definition was cut out of the list: {rule}",
+        agent_reason=f"Unknown {_TARGETS.get(method, 'name')}.",
+        hidden=True,
+    )
 
 
 _TARGETS = {"tools/call": "tool", "prompts/get": "prompt", "resources/read": "resource"}

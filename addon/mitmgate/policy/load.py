@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
 
-from mitmgate.errors import Problem
+from mitmgate.errors import ConfigError, Problem
 from mitmgate.net.domains import parse_domain_pattern
-from mitmgate.policy.compiled import Policy
+from mitmgate.policy.compiled import Policy, ScanPack
 from mitmgate.policy.compiling import compile_policy
 from mitmgate.policy.crosschecks import cross_problems, locked_problems, rule_ids
 from mitmgate.policy.layers import LoadedLayer, Loader, digest_of, read_layer
@@ -49,11 +49,13 @@ class ReadPolicy:
     document: Document
     packs: tuple[LoadedLayer, ...]
     locked: tuple[LoadedLayer, ...]
+    scanned: tuple[Path, ...] = ()
 
     @property
     def files(self) -> tuple[Path, ...]:
-        """The files of its layers, but its own."""
-        return tuple(one.path for one in (*self.packs, *self.locked) if one.path is not None)
+        """The files of its layers but its own, and those of scanner rules."""
+        layers = (one.path for one in (*self.packs, *self.locked) if one.path is not None)
+        return (*layers, *self.scanned)
 
 
 def read_policy(
@@ -71,11 +73,25 @@ def read_policy(
     problems += cross_problems(document, [one.document for one in packs.layers])
     problems += locked_problems([one.document for one in floor.layers])
     problems += [*document.problems, *packs.problems, *floor.problems]
+    paths = [(base or Path()) / name for name in parsed.scan.packs] if parsed is not None else []
+    rules = _scan_packs(paths, problems)
     if parsed is None or problems:
         raise refuse(problems)
-    digest = digest_of([text, *(one.text for one in (*packs.layers, *floor.layers))])
-    policy = compile_policy(parsed, digest, _files(packs), _files(floor))
-    return ReadPolicy(policy, document, tuple(packs.layers), tuple(floor.layers))
+    layers = [one.text for one in (*packs.layers, *floor.layers)]
+    digest = digest_of([text, *layers, *(one.text for one in rules)])
+    policy = compile_policy(parsed, digest, _files(packs), _files(floor), rules)
+    return ReadPolicy(policy, document, tuple(packs.layers), tuple(floor.layers), tuple(paths))
+
+
+def _scan_packs(paths: Iterable[Path], problems: list[Problem]) -> list[ScanPack]:
+    """Return the files of scanner rules at *paths*; the scanner says whether they are any good."""
+    found: list[ScanPack] = []
+    for path in paths:
+        try:
+            found.append(ScanPack(str(path), read_file(path)))
+        except ConfigError as error:
+            problems += error.problems
+    return found
 
 
 def _files(loader: Loader) -> list[tuple[str, RulesFile]]:

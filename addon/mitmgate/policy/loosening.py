@@ -28,6 +28,7 @@ def loosened(old: Policy, new: Policy) -> tuple[str, ...]:
     return tuple(
         chain(
             _settings(old, new),
+            _scan(old, new),
             _network(old, new),
             _agents(old, new),
             _servers(old, new),
@@ -50,10 +51,20 @@ def _settings(old: Policy, new: Policy) -> Iterator[str]:
     for key, (before, now) in lasts.items():
         if now < before:
             yield f"{key}: {now.word}, was {before.word}"
+
+
+def _scan(old: Policy, new: Policy) -> Iterator[str]:
     for (detector, surface), effect in old.effects.items():
         given = new.effects[detector, surface]
         if not effect_holds(effect, given):
             yield f"scan.{detector}.{surface}: {given}, was {effect}"
+    for allowance in new.allowances:
+        if allowance not in old.allowances:
+            yield f"scan.allow lets findings be: {allowance.words}"
+    for pack in old.packs:
+        if pack not in new.packs:
+            gone = pack.file not in {one.file for one in new.packs}
+            yield f"scan.packs: {pack.file} {'is gone' if gone else 'is another'}"
 
 
 def _network(old: Policy, new: Policy) -> Iterator[str]:

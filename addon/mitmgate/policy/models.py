@@ -16,8 +16,6 @@ from mitmgate.policy.fields import (
     Address,
     Cidr,
     Duration,
-    EditingEffect,
-    Effect,
     Extended,
     HostName,
     Mode,
@@ -39,8 +37,10 @@ from mitmgate.policy.rule_models import (
     SamplesEntry,
     WindowEntry,
 )
+from mitmgate.policy.scan_models import AllowedEntry, ScanSection
 
 __all__ = [
+    "AllowedEntry",
     "EgressRuleEntry",
     "EgressRules",
     "McpRuleEntry",
@@ -106,73 +106,6 @@ class EgressSection(EgressRules):
 
     otherwise: Verb = Field(
         default="deny", description="Traffic that no rule matched.", examples=["ask"]
-    )
-
-
-class SecretsEffects(Section):
-    """What a found credential does, surface by surface.
-
-    Redaction is offered only where the receiver can live with an edited text.
-    """
-
-    arguments: EditingEffect = Field(
-        default="deny", description="In what a client sends to an MCP server.", examples=["redact"]
-    )
-    results: EditingEffect = Field(
-        default="redact", description="In what an MCP server answers.", examples=["redact"]
-    )
-    definitions: Effect = Field(
-        default="log", description="In lists of tools, prompts, resources.", examples=["ask"]
-    )
-    egress_request: EditingEffect = Field(
-        default="deny", description="In requests that are not MCP.", examples=["deny"]
-    )
-    egress_response: Effect = Field(
-        default="log", description="In answers that are not MCP.", examples=["deny"]
-    )
-    model_request: EditingEffect = Field(
-        default="redact", description="In requests to known model APIs.", examples=["redact"]
-    )
-
-
-class InjectionEffects(Section):
-    """What a found injection does, surface by surface. It is never edited away.
-
-    Text with one sentence cut out of it is still the attacker's text.
-    """
-
-    arguments: Effect = Field(
-        default="log", description="In what a client sends to an MCP server.", examples=["deny"]
-    )
-    results: Effect = Field(
-        default="ask", description="In what an MCP server answers.", examples=["deny"]
-    )
-    definitions: Effect = Field(
-        default="log", description="In lists of tools, prompts, resources.", examples=["ask"]
-    )
-    egress_request: Effect = Field(
-        default="log", description="In requests that are not MCP.", examples=["deny"]
-    )
-    egress_response: Effect = Field(
-        default="log", description="In answers that are not MCP.", examples=["ask"]
-    )
-    model_request: Effect = Field(
-        default="log", description="In requests to known model APIs.", examples=["log"]
-    )
-
-
-class ScanSection(Section):
-    """What findings do."""
-
-    secrets: SecretsEffects = Field(
-        default=SecretsEffects(),
-        description="Found credentials.",
-        examples=[{"arguments": "deny", "results": "redact"}],
-    )
-    injection: InjectionEffects = Field(
-        default=InjectionEffects(),
-        description="Found instructions to the model.",
-        examples=[{"results": "ask"}],
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
 from mitmgate.policy.fields import (
     Clock,
@@ -16,17 +16,19 @@ from mitmgate.policy.fields import (
     Many,
     Mode,
     Name,
+    Pointer,
     Reason,
     Redacted,
     RuleId,
     Section,
     Severity,
+    Text,
     Transport,
     Verb,
     Where,
     Zone,
-    one_or_many,
 )
+from mitmgate.policy.scan_models import Detector
 
 
 class WindowEntry(Section):
@@ -34,16 +36,29 @@ class WindowEntry(Section):
 
     start: Clock = Field(alias="from", description="The first minute.", examples=["09:00"])
     end: Clock = Field(alias="to", description="The first minute after it.", examples=["17:30"])
-    days: Annotated[
-        tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...],
-        BeforeValidator(one_or_many),
-    ] = Field(
+    days: Many[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]] = Field(
         default=("mon", "tue", "wed", "thu", "fri", "sat", "sun"),
         description="The days on which it begins.",
         examples=[["mon", "tue", "wed", "thu", "fri"]],
     )
     zone: Zone = Field(
         default="UTC", description="The time zone (IANA).", examples=["Europe/Berlin"]
+    )
+
+
+class RepeatEntry(Section):
+    """What makes a sample longer than anybody writes out: a text, many times, before a value."""
+
+    at: Pointer = Field(
+        description="Where the value stands, a text: in `params`, or in the result for a rule of "
+        "`phase: result`. `*` is a name like others here.",
+        examples=["/arguments/path"],
+    )
+    text: Annotated[str, Field(min_length=1, max_length=16)] = Field(
+        description="What is put before it.", examples=["./"]
+    )
+    times: Annotated[int, Field(ge=1, le=100_000)] = Field(
+        description="How many times.", examples=[40000]
     )
 
 
@@ -78,6 +93,11 @@ class SampleEntry(Section):
         default=None,
         description="The result, for a rule of phase result.",
         examples=[{"isError": False}],
+    )
+    repeat: RepeatEntry | None = Field(
+        default=None,
+        description="A text that is put before a value many times, for what is about long texts.",
+        examples=[{"at": "/arguments/path", "text": "./", "times": 40000}],
     )
 
 
@@ -166,7 +186,7 @@ class McpRuleEntry(RuleEntry):
         "`ask` and `deny` do.",
         examples=[{"readOnlyHint": True}],
     )
-    revision: Many[str] | None = Field(
+    revision: Many[Text] | None = Field(
         default=None, description="The revision of the protocol.", examples=["2026-07-28"]
     )
     transport: Many[Transport] | None = Field(
@@ -194,7 +214,7 @@ class McpRuleEntry(RuleEntry):
         "and names of detectors for what they find.",
         examples=[["/arguments/token", "secrets"]],
     )
-    scan: dict[Literal["secrets", "injection"], EditingEffect] = Field(
+    scan: dict[Detector, EditingEffect | Literal["hide"]] = Field(
         default_factory=dict,
         description="What findings of a detector do where this rule decides, instead of what "
         "`scan` says.",

@@ -77,6 +77,12 @@ _SPELLINGS: Mapping[Callable[[str], object], Spelling] = {
         "a pointer, or " + " or ".join(f"`{name}`" for name in sorted(syntax.DETECTORS)),
         {"pattern": f"^({'|'.join(sorted(syntax.DETECTORS))}|{_POINTER})$"},
     ),
+    syntax.parse_value_hash: Spelling(
+        "value hash", "16 hex digits, as `value_hash` in a finding", {"pattern": "^[0-9a-f]{16}$"}
+    ),
+    syntax.parse_pack_path: Spelling(
+        "path", "a file that ends in `.yaml`", {"pattern": r"\.ya?ml$"}
+    ),
     syntax.parse_static_name: Spelling("host name", "one exact host", {"minLength": 1}),
     syntax.parse_address: Spelling("IP address", "as in `127.0.0.1` or `::1`", {"minLength": 1}),
     syntax.parse_network: Spelling(

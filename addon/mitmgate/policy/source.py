@@ -13,8 +13,9 @@ LOCKED_FILE = Path("/etc/mitmgate/locked.yaml")
 """The locked layer of an organisation; it is in force wherever this file is."""
 _TRIES = 5
 
-type Stamp = tuple[tuple[str, int, int, int], ...]
-"""Name, time of the last change, size and inode of each file: another one is another content."""
+type FileStamp = tuple[str, int, int, int]
+"""Name, time of the last change, size and inode of a file: another one is another content."""
+type Stamp = tuple[FileStamp, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ class PolicySource:
     def stamp(self, more: tuple[Path, ...]) -> Stamp:
         """Return the stamp of the policy's files now, *more* of them included."""
         paths = [one for one in (self.path, self.locked, *more) if one is not None]
-        return tuple(map(_stamp, dict.fromkeys(paths)))
+        return tuple(map(stamp_of, dict.fromkeys(paths)))
 
     def _read(self) -> ReadPolicy:
         if self.path is None:
@@ -55,7 +56,8 @@ class PolicySource:
         return read_policy(text, file=str(self.path), base=self.path.parent, locked=self.locked)
 
 
-def _stamp(path: Path) -> tuple[str, int, int, int]:
+def stamp_of(path: Path) -> FileStamp:
+    """Return the stamp of the file at *path* now, whether it is there or not."""
     try:
         status = path.stat()
     except OSError:

@@ -17,7 +17,9 @@ from mitmgate.net.authority import normalise_authority, normalise_host
 
 type Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-DETECTORS = frozenset({"secrets", "injection"})
+DETECTORS = frozenset({"secrets", "injection", "poisoning", "pii", "canary", "limits"})
+REDACTABLE = frozenset({"secrets", "pii", "canary"})
+"""Detectors whose findings can be cut out of a text: what is left is then clean."""
 BUILT_IN_RULES = frozenset(
     {"otherwise", "housekeeping", "unknown_servers", "ambiguous_key", "policy_error"}
 )
@@ -27,6 +29,7 @@ MAX_NAME = 100
 MAX_REASON = 500
 _NAME_CHARS = frozenset(string.ascii_letters + string.digits + "-_.")
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
+_HEX = frozenset(string.digits + "abcdef")
 _MAX_WAIT = 3600
 _MAX_ENCODINGS = 4
 _DEFAULT_PORT = {"https": 443, "wss": 443, "http": 80, "ws": 80}
@@ -84,6 +87,20 @@ def parse_redacted(text: str) -> str:
     """Return *text* if it may be redacted: a JSON pointer, or the name of a detector."""
     if text not in DETECTORS:
         parse_pointer(text)
+    return text
+
+
+def parse_pack_path(text: str) -> str:
+    """Return *text* if it is the path of a YAML file."""
+    if not text.endswith((".yaml", ".yml")) or "\0" in text:
+        raise ValueError("a pack of scanner rules is a file that ends in .yaml")
+    return text
+
+
+def parse_value_hash(text: str) -> str:
+    """Return *text* if it is the keyed hash of a value, as findings show it."""
+    if len(text) != 16 or not _HEX.issuperset(text):
+        raise ValueError("a value is given by its value_hash: 16 digits of 0-9 and a-f")
     return text
 
 
