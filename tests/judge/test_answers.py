@@ -310,10 +310,23 @@ def test_an_answer_of_a_host(given: Answer, expected: tuple[str, str, bool]) -> 
     assert judge.stop(outcome, prepared, "withheld") is None
 
 
-def test_what_cannot_be_decoded_passes_where_findings_are_only_logged() -> None:
-    judge = make_judge()
-    given = answer(b"x", headers=(("content-encoding", "gzip"),))
-    outcome = decide(judge, request("GET", "docs.example"), given)
+def _damaged(media: str) -> AnswerInput:
+    return answer(b"x", headers=(("content-encoding", "gzip"), ("content-type", media)))
+
+
+def test_a_text_that_cannot_be_decoded_is_refused_where_a_finding_could_stop_it() -> None:
+    outcome = decide(make_judge(), request("GET", "docs.example"), _damaged("text/html"))
+    assert (outcome.verdict.word, outcome.code) == ("deny", "bad_encoding")
+
+
+def test_a_text_that_cannot_be_decoded_passes_where_findings_are_only_logged() -> None:
+    judge = make_judge(with_scan("{injection: {egress_response: log}}"))
+    outcome = decide(judge, request("GET", "docs.example"), _damaged("text/html"))
+    assert (outcome.verdict.word, outcome.rule) == ("allow", "answer")
+
+
+def test_a_picture_that_cannot_be_decoded_passes() -> None:
+    outcome = decide(make_judge(), request("GET", "docs.example"), _damaged("image/png"))
     assert (outcome.verdict.word, outcome.rule) == ("allow", "answer")
 
 

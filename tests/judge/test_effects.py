@@ -10,6 +10,7 @@ from judging import POLICY, call, message, post, scanner, with_scan
 
 from mitmgate.judge.effects import on_surface, weigh
 from mitmgate.judge.judge import Judge
+from mitmgate.judge.outcome import Subject
 from mitmgate.policy.load import Policy, load_policy
 from mitmgate.policy.verdict import Decision, Verdict
 from mitmgate.scan.finding import Finding
@@ -21,6 +22,9 @@ SECOND = dataclasses.replace(SECRET, pointer="/params/b", value_hash="i")
 IN_KEY = dataclasses.replace(SECRET, pointer="/params/k~key")
 BELOW_KEY = dataclasses.replace(SECRET, pointer="/params/k/0")
 IN_URL = dataclasses.replace(SECRET, pointer="#url")
+PLACE = Subject(
+    "10.0.0.7", "mcp", "a.example", 443, "https://a.example/mcp", "tools/call", "a", "t"
+)
 WORDS = Finding("injection", "injection.x", "high", Surface.ARGUMENTS, "/params/w", 0, 3, "j")
 
 
@@ -64,7 +68,7 @@ def test_weigh(
     findings: list[Finding],
     expected: tuple[str, str, int],
 ) -> None:
-    weighed = weigh(policy(secrets, injection), Decision(before, "r", "c", "", ""), findings)
+    weighed = weigh(policy(secrets, injection), Decision(before, "r", "c", "", ""), findings, PLACE)
     decision = weighed.decision
     assert (decision.verdict.word, decision.rule, len(weighed.edits)) == expected
     assert decision.verdict >= before
@@ -101,7 +105,7 @@ def test_where_it_stands(first: Finding, others: list[Finding], operator: str, a
                          "egress_response: deny}}")  # fmt: skip
     strict = load_policy(BASE.replace(old, new), file="p.yaml")
     found = [first, *(finding for finding in others if finding is not first)]
-    decision = weigh(strict, Decision(Verdict.ALLOW, "r", "c", "", ""), found).decision
+    decision = weigh(strict, Decision(Verdict.ALLOW, "r", "c", "", ""), found, PLACE).decision
     assert decision.reason.startswith(f"secret.x at {operator} (scan.secrets.")
     assert f"(secret.x at {agent})." in decision.agent_reason
 

@@ -247,7 +247,9 @@ class Watched:
         outcome = self._judge.conclude(prepared, now=0.0)
         assert outcome is not None
         assert (outcome.verdict, outcome.subject.channel) == (Verdict.ALLOW, "mcp"), outcome.reason
-        assert (outcome.findings, outcome.edits) == ((), ())
+        # The specification's own examples have e-mail addresses, and the policy logs them.
+        found = [finding.rule for finding in outcome.findings if finding.detector != "pii"]
+        assert (found, outcome.edits) == ([], ())
         assert self._judge.edited(outcome, prepared) is None
 
 

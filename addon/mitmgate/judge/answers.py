@@ -29,6 +29,8 @@ from mitmgate.judge.results import asks_inside, judge_failure, judge_result
 from mitmgate.judge.state import Exchange
 from mitmgate.policy.decide import decide, scan_effect, strictest
 from mitmgate.policy.load import Policy
+from mitmgate.policy.models_list import is_model_api
+from mitmgate.policy.syntax import DETECTORS
 from mitmgate.policy.verdict import Decision, Verdict
 from mitmgate.scan.finding import Finding
 from mitmgate.wire.edit import Swap
@@ -48,7 +50,9 @@ def judge_answer(context: Context, prepared: PreparedAnswer) -> Concluded:
     if isinstance(given, EventInput) and given.event == "endpoint" and exchange.stream:
         concluded = judge_endpoint_event(context, given)
         if concluded is not None:
-            weighed = weigh(policy, concluded.weighed.decision, prepared.findings)
+            weighed = weigh(
+                policy, concluded.weighed.decision, prepared.findings, concluded.subject
+            )
             return replace(concluded, weighed=weighed, findings=prepared.findings)
     if not exchange.mcp:
         early = _judge_early(context, prepared)
@@ -211,7 +215,8 @@ def _judge_server_call(
     call = context.call(message.method, message.params, housekeeping=told)
     decision = decide(context.policy, call)
     asked = asks_inside(context, message.params)
-    weighed = weigh(context.policy, strictest(decision, asked), findings, below="/params")
+    decision = strictest(decision, asked)
+    weighed = weigh(context.policy, decision, findings, subject, below="/params")
     if isinstance(message, Request):
         session = exchange.conversation
         if session is not None:
@@ -222,8 +227,17 @@ def _judge_server_call(
 def _judge_egress(context: Context, prepared: PreparedAnswer) -> Concluded:
     policy, exchange = context.policy, context.exchange
     _learn_metadata(context, prepared)
+    # What a model says comes from its conversation: what was let in there is no news.
+    model = is_model_api(exchange.subject.host)
     findings = tuple(
-        f if f.surface is Surface.DEFINITIONS else replace(f, surface=Surface.EGRESS_RESPONSE)
+        f
+        if f.surface is Surface.DEFINITIONS
+        else replace(
+            f,
+            surface=Surface.MODEL_REQUEST
+            if model and f.detector == "injection"
+            else Surface.EGRESS_RESPONSE,
+        )
         for f in prepared.findings
     )
     problem = prepared.body.problem
@@ -244,13 +258,13 @@ def _learn_metadata(context: Context, prepared: PreparedAnswer) -> None:
 def _is_watched(policy: Policy) -> bool:
     """Tell whether a finding in an egress answer could stop it: then it has to be readable."""
     return any(
-        scan_effect(policy, detector, Surface.EGRESS_RESPONSE) != "log"
-        for detector in ("secrets", "injection")
+        scan_effect(policy, detector, Surface.EGRESS_RESPONSE) != "log" for detector in DETECTORS
     )
 
 
 def _found(policy: Policy, exchange: Exchange, findings: tuple[Finding, ...]) -> Concluded:
-    return Concluded(exchange.subject, weigh(policy, ALLOWED, findings), findings)
+    weighed = weigh(policy, ALLOWED, findings, exchange.subject)
+    return Concluded(exchange.subject, weighed, findings)
 
 
 def _refused(exchange: Exchange, problem: WireError, findings: tuple[Finding, ...]) -> Concluded:

@@ -33,9 +33,9 @@ def judge_batch(
 
     *told* goes before the sentence that the agent reads.
     """
+    found = _by_part(findings, len(batch.messages))
     parts = tuple(
-        judge_one(message, _part_findings(number, findings))
-        for number, message in enumerate(batch.messages)
+        judge_one(message, part) for message, part in zip(batch.messages, found, strict=True)
     )
     whole = replace(subject, method=METHOD, tool=None)
     number, strictest = max(
@@ -73,15 +73,21 @@ def batch_problem(batch: Batch) -> WireError | None:
     return None
 
 
-def _part_findings(number: int, findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
-    """Return the findings in message *number*, their pointers counted from that message."""
-    found = []
+def _by_part(findings: tuple[Finding, ...], count: int) -> list[tuple[Finding, ...]]:
+    """Return for each of *count* messages its findings, their pointers counted from it.
+
+    What stands in no message (the URL, a header) counts for every one of them.
+    """
+    own: list[list[Finding]] = [[] for _ in range(count)]
+    common: list[Finding] = []
     for finding in findings:
-        for prefix, mark in ((f"/{number}/", "/"), (f"#{number}/", "#")):
-            if finding.pointer.startswith(prefix):
-                local = mark + finding.pointer.removeprefix(prefix)
-                found.append(replace(finding, pointer=local))
-    return tuple(found)
+        mark, rest = finding.pointer[:1], finding.pointer[1:]
+        number, slash, local = rest.partition("/")
+        if mark in ("/", "#") and slash and number.isdecimal() and int(number) < count:
+            own[int(number)].append(replace(finding, pointer=f"{mark}{local}"))
+        else:
+            common.append(finding)
+    return [(*part, *common) for part in own]
 
 
 def moved(number: int, edit: Change) -> Change:

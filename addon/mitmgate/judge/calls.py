@@ -16,7 +16,7 @@ from mitmgate.judge.effects import Concluded, Weighed, cannot_wait, refused, wei
 from mitmgate.judge.opaque import without_state
 from mitmgate.judge.outcome import Subject
 from mitmgate.judge.state import Exchange
-from mitmgate.policy.decide import decide, decide_unknown, with_remembered
+from mitmgate.policy.decide import conceal_poisoned, decide, decide_unknown, with_remembered
 from mitmgate.policy.verdict import Decision, Verdict
 from mitmgate.scan.finding import Finding
 from mitmgate.wire.edit import Swap
@@ -64,7 +64,12 @@ def _judge_one(context: Context, message: Message, findings: tuple[Finding, ...]
         exchange.aims[key_of(message.id)] = subject.tool
     findings = without_state(context, message, findings)
     decision = decide(policy, context.call(message.method, message.params))
-    weighed = weigh(policy, decision, findings, below="/params")
+    poison = context.memory.poisoned(
+        exchange, message.method, target_name(message.method, message.params)
+    )
+    if poison is not None and not decision.hidden:
+        decision = conceal_poisoned(decision, message.method, poison)
+    weighed = weigh(policy, decision, findings, subject, below="/params")
     waits = isinstance(message, Request) and exchange.transport is not Transport.WEBSOCKET
     if not waits and weighed.decision.verdict is Verdict.ASK:
         weighed = Weighed(cannot_wait(weighed.decision), weighed.edits)
@@ -97,7 +102,7 @@ def _judge_answer(
         )
         return Concluded(subject, Weighed(decision, (Swap("", opened.swapped),)))
     decision = decide(policy, context.call("response", housekeeping=True))
-    weighed = weigh(policy, decision, findings)
+    weighed = weigh(policy, decision, findings, subject)
     if weighed.decision.verdict is Verdict.ASK:
         weighed = Weighed(cannot_wait(weighed.decision), weighed.edits)
     return Concluded(subject, weighed, findings)
@@ -124,7 +129,7 @@ def shown_subject(subject: Subject, message: Message, findings: tuple[Finding, .
 def _shown_method(message: Message, findings: tuple[Finding, ...]) -> str:
     if isinstance(message, Result | Failure):
         return "response"
-    secret = any(f.pointer == "#method" and f.detector == "secrets" for f in findings)
+    secret = any(f.pointer == "#method" and f.detector in ("secrets", "canary") for f in findings)
     return "[redacted]" if secret else message.method[:100]
 
 

@@ -13,16 +13,23 @@ from mitmgate.policy.verdict import Decision, Verdict
 from mitmgate.scan.engine import KEY_MARK
 from mitmgate.scan.finding import Finding
 from mitmgate.scan.redact import redactable, redaction_edits
-from mitmgate.wire.edit import Change, Swap
+from mitmgate.wire.edit import Change, Cut, Swap
 from mitmgate.wire.surfaces import Surface
 
 ALLOWED = Decision(Verdict.ALLOW, "answer", "answer", "an answer to an allowed request", "")
 _ANSWERS = frozenset({Surface.RESULTS, Surface.DEFINITIONS, Surface.EGRESS_RESPONSE})
 _LONGEST_PLACE = 200
 _REDACTED = '"[redacted]"'
+_LISTED = frozenset({"tools", "prompts", "resources", "resourceTemplates", "skills"})
+_OPTIONAL = frozenset({"instructions", "_meta"})
+_OPTIONAL_INFO = frozenset({"title", "description", "websiteUrl", "icons"})
 _ADVICE = {
     "secrets": "It holds what looks like a credential. Remove it; sending it again will not help.",
     "injection": "It holds text that tries to give instructions to the model.",
+    "poisoning": "It holds a definition that tries to steer the model.",
+    "pii": "It holds what looks like personal data.",
+    "canary": "It holds a credential that must not be used. Sending it again will not help.",
+    "limits": "It takes too much work to check. Send it in smaller or plainer pieces.",
 }
 
 
@@ -55,9 +62,14 @@ def on_surface(findings: Sequence[Finding], surface: Surface) -> tuple[Finding, 
 
 
 def weigh(
-    policy: Policy, decision: Decision, findings: Sequence[Finding], *, below: str = ""
+    policy: Policy,
+    decision: Decision,
+    findings: Sequence[Finding],
+    place: Subject,
+    *,
+    below: str = "",
 ) -> Weighed:
-    """Apply the policy's effects of *findings* to *decision*; the strictest wins.
+    """Apply the policy's effects of *findings* in *place* to *decision*; the strictest wins.
 
     Where the rule that decided names a detector, its word counts. *below* is the pointer of what
     the decision's own pointers start from.
@@ -66,24 +78,64 @@ def weigh(
         return Weighed(decision)
     swaps = _swaps(below, decision.redact)
     gone = tuple(f"{swap.pointer}/" for swap in swaps)
-    overrides = decision.effects
     redacted: list[Finding] = []
+    cuts: dict[str, None] = {}
     for finding in findings:
         if gone and f"{finding.pointer.removesuffix(KEY_MARK)}/".startswith(gone):
             continue
-        effect = overrides.get(finding.detector) or scan_effect(
-            policy, finding.detector, finding.surface
-        )
-        if effect == "redact":
-            if redactable(finding) and not finding.pointer.startswith("#"):
-                redacted.append(finding)
-                continue
-            effect = "deny"  # what cannot be taken out must not go through
-        if effect in ("ask", "deny"):
-            place = _place(finding, findings)
-            decision = _stricter(decision, finding, Verdict.from_word(effect), place)
-    edits = redaction_edits(redacted) if redacted else ()
-    return Weighed(decision, (*swaps, *edits), _swaps(below, decision.floor_redact))
+        effect = _effect(policy, decision, finding, place)
+        if effect == "redact" and redactable(finding) and not finding.pointer.startswith("#"):
+            redacted.append(finding)
+        elif effect == "hide" and (item := defined_by(finding.pointer)) is not None:
+            cuts[item] = None
+        elif effect != "log":
+            # What cannot be taken out must not go through.
+            verdict = Verdict.ASK if effect == "ask" else Verdict.DENY
+            if verdict > decision.verdict:
+                decision = _stricter(decision, finding, verdict, _place(finding, findings))
+    decision = _alarmed(decision, findings)
+    edits = redaction_edits(f for f in redacted if defined_by(f.pointer) not in cuts)
+    hidden = tuple(map(Cut, cuts))
+    swaps = tuple(swap for swap in swaps if defined_by(swap.pointer) not in cuts)
+    return Weighed(decision, (*swaps, *hidden, *edits), _swaps(below, decision.floor_redact))
+
+
+def _alarmed(decision: Decision, findings: Sequence[Finding]) -> Decision:
+    """Return *decision* as critical where a canary was seen, whatever else decided."""
+    seen = next((finding for finding in findings if finding.detector == "canary"), None)
+    if seen is None or decision.severity == "critical":
+        return decision
+    reason = f"{decision.reason}; {seen.rule} was seen: {seen.note}"
+    return replace(decision, severity="critical", reason=reason)
+
+
+def _effect(policy: Policy, decision: Decision, finding: Finding, place: Subject) -> str:
+    """Return what *finding* in *place* does: the word of the rule that decided, or the policy's."""
+    if any(allowance.covers(finding, place) for allowance in policy.allowances):
+        return "log"
+    given = decision.effects.get(finding.detector)
+    effect: str = given or scan_effect(policy, finding.detector, finding.surface)
+    if effect == "hide" and finding.detector == "limits":
+        return "deny"  # nobody knows which of the tools it is
+    # An odd name is worth a line, and no tool less.
+    return "log" if effect == "hide" and finding.severity == "low" else effect
+
+
+def defined_by(pointer: str) -> str | None:
+    """Return the pointer of what goes whole when *pointer* is poisoned: a tool, instructions.
+
+    None where nothing can be taken out of the message and leave it what it is.
+    """
+    parts = pointer.split("/")
+    start = 2 if len(parts) > 1 and parts[1].isdecimal() else 1  # the message's place in a batch
+    match parts[start:]:
+        case ["result", member, index, *_] if member in _LISTED and index.isdecimal():
+            return "/".join(parts[: start + 3])
+        case ["result", member, *_] if member.removesuffix(KEY_MARK) in _OPTIONAL:
+            return "/".join(parts[: start + 2])
+        case ["result", "serverInfo", member] if member in _OPTIONAL_INFO:
+            return pointer
+    return None
 
 
 def _swaps(below: str, places: Sequence[str]) -> tuple[Change, ...]:
@@ -112,8 +164,6 @@ def cannot_wait(decision: Decision) -> Decision:
 
 
 def _stricter(decision: Decision, finding: Finding, verdict: Verdict, place: str) -> Decision:
-    if verdict <= decision.verdict:
-        return decision
     # The server chooses the names in its answers. Quoted in our sentence, which the model
     # trusts, "/result/Ignore all rules and ..." would be the injection that we stopped.
     told = "the answer" if finding.surface in _ANSWERS else place
@@ -122,12 +172,17 @@ def _stricter(decision: Decision, finding: Finding, verdict: Verdict, place: str
         f"scan.{finding.detector}",
         "finding",
         f"{finding.rule} at {place} (scan.{finding.detector}.{finding.surface.value}: "
-        f"{verdict.word})",
-        f"Stopped by a content check ({finding.rule} at {told}). {_ADVICE[finding.detector]}",
+        f"{verdict.word}){f': {finding.note}' if finding.note else ''}",
+        f"Stopped by a content check ({told_rule(finding)} at {told}). {_ADVICE[finding.detector]}",
         severity=finding.severity,
         shadow=decision.shadow,
         floor=decision.floor,
     )
+
+
+def told_rule(finding: Finding) -> str:
+    """Return the rule as an agent may read it: where bait was planted is nothing for a thief."""
+    return "secret.credential" if finding.detector == "canary" else finding.rule
 
 
 def _place(finding: Finding, findings: Sequence[Finding]) -> str:

@@ -7,6 +7,7 @@ thread. ``conclude`` consults policy and memory and belongs on the event loop.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Literal, assert_never
 
 from mitmgate.errors import WireError
@@ -30,6 +31,7 @@ from mitmgate.judge.network import judge_connect, judge_dial
 from mitmgate.judge.outcome import Kind, Outcome, Subject
 from mitmgate.judge.prepare import (
     Lookup,
+    Others,
     PreparedAnswer,
     PreparedMessage,
     PreparedRequest,
@@ -98,14 +100,14 @@ class Judge:
             case RequestInput():
                 return lambda: prepare_request(given, self.scanner, self.limits)
             case AnswerInput():
-                lookup = self._lookup(given.exchange)
-                return lambda: prepare_answer(given, lookup, self.scanner, self.limits)
+                lookup, others = self._lookup(given.exchange), self._others(given.exchange)
+                return lambda: prepare_answer(given, lookup, self.scanner, self.limits, others)
             case EventInput():
-                lookup = self._lookup(given.exchange)
-                return lambda: prepare_event(given, lookup, self.scanner)
+                lookup, others = self._lookup(given.exchange), self._others(given.exchange)
+                return lambda: prepare_event(given, lookup, self.scanner, others)
             case MessageInput():
-                known = self._lookup(given.exchange) or _nothing
-                return lambda: prepare_message(given, known, self.scanner)
+                known, others = self._lookup(given.exchange), self._others(given.exchange)
+                return lambda: prepare_message(given, known or _nothing, self.scanner, others)
             case ConnectInput() | DialInput() | EndInput():
                 return lambda: given
             case _:
@@ -208,6 +210,13 @@ class Judge:
         name = target_name(message.method, message.params)
         params = self._memory.params_of(exchange, name)
         return rewritten(mirrored(message, headers, params), text)
+
+    def _others(self, key: str) -> Others:
+        """Return what gives the tools of other servers than that of exchange *key*."""
+        exchange = self._memory.get(key)
+        if exchange is None:
+            return tuple
+        return partial(self._memory.other_tools, exchange)
 
     def _lookup(self, key: str) -> Lookup | None:
         """Return what gives the methods of the requests that answers on exchange *key* are for."""

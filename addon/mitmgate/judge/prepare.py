@@ -5,15 +5,17 @@ Nothing here looks at policy or memory; what it finds is laid out for ``conclude
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from typing import assert_never
 
 from mitmgate.errors import WireError
 from mitmgate.judge.heads import check_head, check_names
+from mitmgate.judge.homes import leaving
 from mitmgate.judge.inputs import AnswerInput, EventInput, MessageInput, RequestInput
 from mitmgate.judge.limits import Limits
-from mitmgate.scan.engine import Scanner
+from mitmgate.scan.definitions import examine
+from mitmgate.scan.engine import KEY_MARK, Scanner
 from mitmgate.scan.finding import Finding
 from mitmgate.wire.body import decode_body, decode_text, is_utf8
 from mitmgate.wire.http import AnswerHead, RequestHead
@@ -33,6 +35,7 @@ from mitmgate.wire.mirror import decode_value
 from mitmgate.wire.recognise import Recognition, recognise
 from mitmgate.wire.strictjson import parse_json
 from mitmgate.wire.surfaces import (
+    DEFINING_METHODS,
     Surface,
     Text,
     definition_media,
@@ -43,14 +46,11 @@ from mitmgate.wire.surfaces import (
     walk_result,
 )
 
+type Others = Callable[[], Collection[str]]
+"""Gives the names of the tools of other servers that the same agent was shown."""
 type Lookup = Callable[[RequestId | None], str]
 """Gives the method of the request that an answer with this id is for, ``""`` for none."""
 
-# Credentials belong in these; whether they go to the right host is a question of its own.
-_CREDENTIAL_HEADERS = frozenset(
-    {"authorization", "proxy-authorization", "cookie", "x-api-key", "x-goog-api-key", "api-key",
-     "dpop", "mcp-session-id", "x-auth-token", "private-token"}
-)  # fmt: skip
 _TEXT_TYPES = ("text/", "application/json", "application/xml", "application/javascript",
                "application/x-www-form-urlencoded", "application/problem+json",
                "application/xhtml+xml", "application/x-ndjson", "application/yaml")  # fmt: skip
@@ -119,52 +119,84 @@ def prepare_request(request: RequestInput, scanner: Scanner, limits: Limits) -> 
     recognition = Recognition.NONE
     if body.message is not None:
         recognition = recognise(body.message, request.head.headers)
-    return PreparedRequest(request, body, recognition, scanner.scan(texts))
+    findings = leaving(scanner.scan(texts), request.head.host, scanner)
+    return PreparedRequest(request, body, recognition, findings)
 
 
 def prepare_answer(
-    answer: AnswerInput, lookup: Lookup | None, scanner: Scanner, limits: Limits
+    answer: AnswerInput, lookup: Lookup | None, scanner: Scanner, limits: Limits, others: Others
 ) -> PreparedAnswer:
     """Read and scan a whole answer; *lookup* is None where it answers no MCP."""
     surface = Surface.EGRESS_RESPONSE if lookup is None else Surface.RESULTS
     heads = walk_head(answer.head.headers, surface)
+    # Clients look for "application/json" anywhere in the header ("image/png;x=application/json"),
+    # so what answers MCP is read whatever it calls itself.
+    if not answer.body or (lookup is None and not _is_text(answer.head)):
+        return PreparedAnswer(answer, Body(utf8=False), scanner.scan(list(heads)))
     try:
         codings = [value for name, value in answer.head.headers if name == "content-encoding"]
         raw = decode_body(answer.body, ",".join(codings), limit=limits.body)
     except WireError as problem:
         return PreparedAnswer(answer, Body(problem=problem), scanner.scan(list(heads)))
-    # Clients look for "application/json" anywhere in the header ("image/png;x=application/json"),
-    # so what answers MCP is read whatever it calls itself.
-    if not raw or (lookup is None and not _is_text(answer.head)):
+    if not raw:
         return PreparedAnswer(answer, Body(utf8=False), scanner.scan(list(heads)))
     body = _read(raw, answer.head.get("content-type"))
     if lookup is None and definition_media(answer.head.media_type):
         surface = Surface.DEFINITIONS  # a server card is read before any message of MCP
     texts = [*heads, *_answer_texts(body, lookup, surface), *_unread(surface, body)]
-    return PreparedAnswer(answer, body, scanner.scan(texts))
+    examined = _examined(body, lookup, scanner, others)
+    return PreparedAnswer(answer, body, (*scanner.scan(texts), *examined))
 
 
-def prepare_event(event: EventInput, lookup: Lookup | None, scanner: Scanner) -> PreparedAnswer:
+def prepare_event(
+    event: EventInput, lookup: Lookup | None, scanner: Scanner, others: Others
+) -> PreparedAnswer:
     """Read and scan one server-sent event; *lookup* as in :func:`prepare_answer`."""
     body = _read_text(event.data) if event.event == "message" else Body(event.data)
     surface = Surface.EGRESS_RESPONSE if lookup is None else Surface.RESULTS
     # "#comment" is no JSON pointer: a comment can be judged, and goes with the event it is in.
     texts = _answer_texts(body, lookup, surface)
     texts += [Text(surface, "#comment", note) for note in event.notes]
-    return PreparedAnswer(event, body, scanner.scan(texts))
+    examined = _examined(body, lookup, scanner, others)
+    return PreparedAnswer(event, body, (*scanner.scan(texts), *examined))
 
 
-def prepare_message(message: MessageInput, lookup: Lookup, scanner: Scanner) -> PreparedMessage:
+def prepare_message(
+    message: MessageInput, lookup: Lookup, scanner: Scanner, others: Others
+) -> PreparedMessage:
     """Read and scan one message of a WebSocket; *lookup* knows the requests of the other side."""
     if isinstance(message.data, bytes):
         problem = WireError("binary_message", "MCP messages on a WebSocket are text")
         return PreparedMessage(message, Body(problem=problem), ())
     body = _read_text(message.data)
     if message.from_client:
-        texts = _request_texts(body, Surface.ARGUMENTS)
-    else:
-        texts = _answer_texts(body, lookup, Surface.RESULTS)
-    return PreparedMessage(message, body, scanner.scan(texts))
+        return PreparedMessage(message, body, scanner.scan(_request_texts(body, Surface.ARGUMENTS)))
+    found = scanner.scan(_answer_texts(body, lookup, Surface.RESULTS))
+    return PreparedMessage(message, body, (*found, *_examined(body, lookup, scanner, others)))
+
+
+def _examined(
+    body: Body, lookup: Lookup | None, scanner: Scanner, others: Others
+) -> Iterator[Finding]:
+    """Yield what is wrong with lists of definitions as a whole."""
+    if lookup is None or body.message is None:
+        return
+    batch = isinstance(body.message, Batch)
+    messages = body.message.messages if isinstance(body.message, Batch) else (body.message,)
+    for number, message in enumerate(messages):
+        if isinstance(message, Result) and lookup(message.id) in DEFINING_METHODS:
+            prefix = f"/{number}/result" if batch else "/result"
+            for found in examine(message.result, others=others()):
+                yield Finding(
+                    detector="poisoning",
+                    rule=found.rule,
+                    severity=found.severity,
+                    surface=Surface.DEFINITIONS,
+                    pointer=f"{prefix}{found.pointer}{KEY_MARK if found.key else ''}",
+                    start=found.start,
+                    end=found.end,
+                    value_hash=scanner.value_hash(f"{found.rule} {found.item}".encode()),
+                )
 
 
 def _read(raw: bytes, content_type: str | None) -> Body:
@@ -217,7 +249,7 @@ def _head_texts(head: RequestHead) -> Iterator[Text]:
     # "#url" and "#header/..." are no JSON pointers (RFC 6901), so no edit is ever made there.
     yield Text(Surface.EGRESS_REQUEST, "#url", head.target)
     for name, value in head.headers:
-        if name not in _CREDENTIAL_HEADERS and len(value) >= 16:
+        if len(value) >= 16:
             mirrors = name == "mcp-name" or name.startswith("mcp-param-")
             text = (decode_value(value) or value) if mirrors else value
             yield Text(Surface.EGRESS_REQUEST, f"#header/{name}", text)

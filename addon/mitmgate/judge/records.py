@@ -128,7 +128,7 @@ def _made(edit: Change) -> str:
 
 
 def _finding(finding: Finding) -> dict[str, Any]:
-    return {
+    shown: dict[str, Any] = {
         "detector": finding.detector,
         "rule": finding.rule,
         "severity": finding.severity,
@@ -138,6 +138,9 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "end": finding.end,
         "value_hash": finding.value_hash,
     }
+    # Most stand in the text as it is, and most are no canaries.
+    shown |= {"view": finding.view} if finding.view else {}
+    return shown | ({"note": finding.note} if finding.note else {})
 
 
 def _short(text: str) -> str:

@@ -18,6 +18,7 @@ from mitmgate.judge.batches import MOST_MESSAGES
 from mitmgate.judge.calls import brief, judge_client, shown_subject, unknown_server
 from mitmgate.judge.context import Context
 from mitmgate.judge.effects import Concluded, Weighed, on_surface, refused, weigh
+from mitmgate.judge.homes import without_logins
 from mitmgate.judge.inputs import RequestInput
 from mitmgate.judge.oauth import without_grants
 from mitmgate.judge.outcome import Subject
@@ -166,7 +167,9 @@ def _judge_upgrade(
 
 def _subject(prepared: PreparedRequest, server: str | None, agent: str) -> Subject:
     head = prepared.input.head
-    secret_url = any(f.pointer == "#url" and f.detector == "secrets" for f in prepared.findings)
+    secret_url = any(
+        f.pointer == "#url" and f.detector in ("secrets", "canary") for f in prepared.findings
+    )
     path = "/[redacted]" if secret_url else head.path[:300]
     return Subject(
         agent=agent,
@@ -194,7 +197,7 @@ def _judge_message(
         channel="mcp",
         protocol_version=(protocol_version(message, headers) or "")[:40] or None,
     )
-    findings = _mcp_findings(prepared.findings)
+    findings = _mcp_findings(prepared.findings, exchange.subject)
     if isinstance(message, Batch):
         exchange.subject = replace(exchange.subject, method=BATCH)
     else:
@@ -262,12 +265,14 @@ def _judge_stream(
     if exchange.transport is Transport.WEBSOCKET:
         method = "websocket"
     exchange.subject = replace(exchange.subject, channel="mcp", method=method)
-    findings = _mcp_findings(prepared.findings)
+    findings = _mcp_findings(prepared.findings, exchange.subject)
     asked = unknown_server(Context(policy, memory, exchange))
     if asked is not None:
         return _judged(exchange, Weighed(asked[0]), findings, asked[1])
     call = Context(policy, memory, exchange).call(method, housekeeping=True)
-    return _judged(exchange, weigh(policy, decide(policy, call), findings), findings)
+    return _judged(
+        exchange, weigh(policy, decide(policy, call), findings, exchange.subject), findings
+    )
 
 
 def _judge_egress(
@@ -287,7 +292,7 @@ def _judge_egress(
     if decision.verdict is not Verdict.ALLOW and _is_server_metadata(policy, prepared.input):
         decision = Decision(Verdict.ALLOW, "server-metadata", "housekeeping",
                             "authorization metadata of a named server", "")  # fmt: skip
-    return _judged(exchange, weigh(policy, decision, findings), findings)
+    return _judged(exchange, weigh(policy, decision, findings, exchange.subject), findings)
 
 
 def _is_server_metadata(policy: Policy, request: RequestInput) -> bool:
@@ -332,7 +337,9 @@ def _offers_mcp(request: RequestInput) -> bool:
     return _SOCKET in (offer.strip() for offer in offers.split(","))
 
 
-def _mcp_findings(findings: tuple[Finding, ...]) -> tuple[Finding, ...]:
+def _mcp_findings(findings: tuple[Finding, ...], subject: Subject) -> tuple[Finding, ...]:
+    if subject.server is not None:
+        findings = without_logins(findings)
     # The URL and the headers of a call leave the host as its arguments do.
     return tuple(
         replace(f, surface=Surface.ARGUMENTS) if f.pointer.startswith("#") else f for f in findings

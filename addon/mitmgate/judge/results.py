@@ -7,10 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from mitmgate.judge.context import Context
-from mitmgate.judge.effects import ALLOWED, Concluded, Weighed, weigh
+from mitmgate.judge.effects import ALLOWED, Concluded, Weighed, defined_by, weigh
 from mitmgate.judge.opaque import learn_state
 from mitmgate.judge.outcome import Subject
 from mitmgate.policy.decide import decide, decide_result, hidden_names, strictest
+from mitmgate.policy.hidden import LISTED
 from mitmgate.policy.rules import HINT_DEFAULTS
 from mitmgate.policy.verdict import Decision, Verdict
 from mitmgate.scan.finding import Finding
@@ -55,7 +56,8 @@ def judge_result(
     call = context.answered(opened.method, opened.target)
     ruled = decide_result(context.policy, call, message.result)
     decision = asked if ruled is None else strictest(ruled, asked)
-    weighed = weigh(context.policy, decision, findings, below="/result")
+    weighed = weigh(context.policy, decision, findings, subject, below="/result")
+    _learn_names(context, opened, message.result, weighed, findings)
     if weighed.edits and _is_digested(opened):
         weighed = Weighed(_not_editable(weighed.decision))
     return Concluded(subject, replace(weighed, edits=(*edits, *weighed.edits)), findings)
@@ -66,7 +68,7 @@ def judge_failure(
 ) -> Concluded:
     """Decide on an error; one of -32042 asks the client to open URLs (2025-11-25)."""
     decision = asks_inside(context, message.error)
-    return Concluded(subject, weigh(context.policy, decision, findings), findings)
+    return Concluded(subject, weigh(context.policy, decision, findings, subject), findings)
 
 
 def _learn(context: Context, opened: Open, result: Mapping[str, Any]) -> None:
@@ -80,11 +82,39 @@ def _learn(context: Context, opened: Open, result: Mapping[str, Any]) -> None:
         return
     memory.inventory.listed(exchange.endpoint, result, first=not opened.later)
     tools = result.get("tools")
-    for tool in tools[:_MOST_TOOLS] if isinstance(tools, list) else ():
+    items = tools[:_MOST_TOOLS] if isinstance(tools, list) else []
+    for tool in items:
         name = tool.get("name") if isinstance(tool, Mapping) else None
         if isinstance(name, str):
             memory.learn_params(exchange, name, param_headers(tool))
             memory.learn_annotations(exchange, name, _annotations(tool))
+
+
+def _learn_names(
+    context: Context, opened: Open, result: Any, weighed: Weighed, findings: tuple[Finding, ...]
+) -> None:
+    """Remember what was cut out of a list for a finding: calls of it are for nothing known.
+
+    And what was not: another server's tool of nearly the same name is no accident.
+    """
+    method = opened.method
+    if method not in _LISTS or not isinstance(result, Mapping):
+        return
+    member, key = _LISTS[method]
+    cuts = {edit.pointer for edit in weighed.edits if isinstance(edit, Cut)}
+    rules = {defined_by(finding.pointer): finding.rule for finding in findings} if cuts else {}
+    names: dict[str, str | None] = {}
+    items = result.get(member)
+    for number, item in enumerate(items if isinstance(items, list) else ()):
+        name = item.get(key) if isinstance(item, Mapping) else None
+        if isinstance(name, str):
+            place = f"/result/{member}/{number}"
+            # Two of one name: whichever the client takes, it may be the poisoned one.
+            names[name] = names.get(name) or (rules.get(place) if place in cuts else None)
+    context.memory.learn_poisoned(context.exchange, LISTED[method], names)
+    if method == "tools/list":
+        shown = (name for name, rule in names.items() if rule is None)
+        context.memory.learn_listed(context.exchange, shown, later=opened.later)
 
 
 def _annotations(tool: Mapping[str, Any]) -> Mapping[str, bool]:

@@ -6,8 +6,9 @@ Bounded everywhere; rebuilt by replay from the same inputs. Touched on the event
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Literal
 
 from mitmgate.judge.inputs import Shown
@@ -20,6 +21,8 @@ from mitmgate.wire.inventory import Inventory, Transport
 from mitmgate.wire.jsonrpc import Request, RequestId
 from mitmgate.wire.recognise import target_name
 from mitmgate.wire.sessions import IdKey, Open, Session, Sessions, key_of
+
+_MOST_AGENTS, _MOST_LISTS, _MOST_NAMES = 256, 256, 2_000
 
 
 @dataclass(slots=True)
@@ -132,6 +135,8 @@ class Memory:
         self._annotations: OrderedDict[tuple[str, Endpoint, str], Mapping[str, bool]] = (
             OrderedDict()
         )
+        self._listed: OrderedDict[str, dict[Endpoint, frozenset[str]]] = OrderedDict()
+        self._poisoned: OrderedDict[tuple[str, Endpoint, str], str] = OrderedDict()
         self._params: OrderedDict[tuple[str, Endpoint, str], Mapping[str, str]] = OrderedDict()
 
     def open(self, exchange: Exchange) -> Exchange:
@@ -261,6 +266,54 @@ class Memory:
             found = self._annotations.get((exchange.subject.agent, endpoint, tool))
             if found is not None:
                 return found
+        return None
+
+    def learn_listed(self, exchange: Exchange, names: Iterable[str], *, later: bool) -> None:
+        """Remember the *names* of the tools in a list, *later* pages with those before them."""
+        if exchange.endpoint is None:
+            return
+        agent = exchange.subject.agent
+        known = self._listed.setdefault(agent, {})
+        before = known.get(exchange.endpoint, frozenset()) if later else frozenset[str]()
+        together = islice((*before, *names), _MOST_NAMES)
+        # A new mapping each time: other threads read the old one.
+        kept = list(known.items())[-_MOST_LISTS:]
+        self._listed[agent] = {**dict(kept), exchange.endpoint: frozenset(together)}
+        self._listed.move_to_end(agent)
+        if len(self._listed) > _MOST_AGENTS:
+            self._listed.popitem(last=False)
+
+    def other_tools(self, exchange: Exchange) -> frozenset[str]:
+        """Return the names of the tools that the agent of *exchange* has seen elsewhere."""
+        lists = self._listed.get(exchange.subject.agent, {}).items()
+        return frozenset().union(*(names for end, names in lists if end != exchange.endpoint))
+
+    def learn_poisoned(
+        self, exchange: Exchange, method: str, names: Mapping[str, str | None]
+    ) -> None:
+        """Remember which of the *names* in a list of what *method* is for were cut out of it.
+
+        By name: the rule that found something, or None for one that is clean now.
+        """
+        if exchange.endpoint is None:
+            return
+        for name, rule in names.items():
+            key = (exchange.subject.agent, exchange.endpoint, f"{method} {name}")
+            self._poisoned.pop(key, None)
+            if rule is not None:
+                self._poisoned[key] = rule
+        while len(self._poisoned) > self._limits.remembered:
+            self._poisoned.popitem(last=False)
+
+    def poisoned(self, exchange: Exchange, method: str, name: str | None) -> str | None:
+        """Return the rule for which *name* was cut out of the list that this agent got."""
+        if not self._poisoned or exchange.endpoint is None or name is None:
+            return None
+        home = exchange.home[0] if exchange.home is not None else exchange.endpoint
+        for endpoint in (exchange.endpoint, home):
+            rule = self._poisoned.get((exchange.subject.agent, endpoint, f"{method} {name}"))
+            if rule is not None:
+                return rule
         return None
 
     def remember(self, question: str, answer: Literal["allow", "deny"]) -> None:

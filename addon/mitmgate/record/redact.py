@@ -32,6 +32,9 @@ _REMEMBERED = 100_000
 _ANSWERS = frozenset({"accept", "decline", "cancel"})
 
 
+_HIDDEN = frozenset({"secrets", "canary"})
+
+
 class Scans(Protocol):
     """The part of ``scan.engine.Scanner`` that redaction needs."""
 
@@ -111,7 +114,7 @@ class Redactor:
 
     def clean(self, text: str) -> bool:
         """Tell whether no rule finds a secret in *text*."""
-        return not any(f.detector == "secrets" for f in self._find(text))
+        return not any(f.detector in _HIDDEN for f in self._find(text))
 
     def opaque(self, value: str) -> str:
         """Return the opaque text that stands for *value* as a whole."""
@@ -144,7 +147,7 @@ class Redactor:
             if plain != value and (hidden := self._hidden(value, plain)):
                 found = hidden[0]
                 mark = (start + begin, end + begin, found.rule, found.value_hash)
-                marks.append(_Mark(*mark, quoted=True))
+                marks.insert(0, _Mark(*mark, quoted=True))  # before what a view shows there
         return self._checked(text, self._replaced(text, "", marks, spans))
 
     def document(self, text: str) -> Redacted | None:
@@ -163,7 +166,7 @@ class Redactor:
 
     def _json(self, text: str, value: object) -> Redacted | None:
         texts = list(walk_json(_SURFACE, value))
-        if any(f.detector == "secrets" for f in self._scanner.scan(t for t in texts if t.key)):
+        if any(f.detector in _HIDDEN for f in self._scanner.scan(t for t in texts if t.key)):
             return None  # no edit can reach a key
         values = [item for item in texts if not item.key]
         found: dict[str, list[Finding]] = {}
@@ -253,7 +256,7 @@ class Redactor:
         return self._scanner.scan((Text(_SURFACE, "", text),))
 
     def _secrets(self, text: str) -> list[Finding]:
-        return [finding for finding in self._find(text) if finding.detector == "secrets"]
+        return [finding for finding in self._find(text) if finding.detector in _HIDDEN]
 
     def _marks(self, text: str) -> list[_Mark]:
         return _as_marks(text, self._find(text))
@@ -263,7 +266,8 @@ class Redactor:
 
     def _hidden(self, text: str, view: str) -> list[Finding]:
         """Return the secrets that *view* of *text* shows more often than *text* itself."""
-        known = Counter(finding.value_hash for finding in self._secrets(text))
+        shown = (finding for finding in self._secrets(text) if not finding.view)
+        known = Counter(finding.value_hash for finding in shown)
         hidden: list[Finding] = []
         for finding in self._secrets(view):
             known[finding.value_hash] -= 1
@@ -288,7 +292,7 @@ class Redactor:
 
 def _as_marks(text: str, findings: Iterable[Finding]) -> list[_Mark]:
     return [
-        _Mark(f.start, f.end, f.rule if f.detector == "secrets" else f"~{f.rule}", f.value_hash)
+        _Mark(f.start, f.end, f.rule if f.detector in _HIDDEN else f"~{f.rule}", f.value_hash)
         for f in findings
         if 0 <= f.start < f.end <= len(text)
     ]

@@ -51,4 +51,5 @@ def _blanked(key: str, value: Any) -> Any:
 
 
 def _holds_secret(text: str, scanner: Scans) -> bool:
-    return any(f.detector == "secrets" for f in scanner.scan((Text(Surface.ARGUMENTS, "", text),)))
+    found = scanner.scan((Text(Surface.ARGUMENTS, "", text),))
+    return any(finding.detector in ("secrets", "canary") for finding in found)
