@@ -6,12 +6,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from judging import call, decide, scanner
+from judging import call, decide
 from piping import Audit
 
 from mitmgate.judge.judge import Judge
 from mitmgate.policy.source import PolicySource
 from mitmgate.policy.verdict import Verdict
+from mitmgate.scan.canary import Canary
+from mitmgate.scan.engine import Scanner
+from mitmgate.serve.books import Books
+from mitmgate.serve.canaries import CANARIES, save_canaries
 from mitmgate.serve.reload import Reloader
 from mitmgate.strictyaml import read_file
 
@@ -44,8 +48,10 @@ def make_rig(folder: Path, text: str = ASKS, *, trust: bool = False) -> Rig:
     source = PolicySource(path)
     read, stamp = source.read()
     audit, log = Audit(), list[str]()
-    judge = Judge(read.policy, scanner())
-    reloader = Reloader(judge, source, audit, log.append, trust, stamp, _read=read)
+    books = Books(folder)
+    stamp = (*stamp, *books.stamp())
+    judge = Judge(read.policy, Scanner(books.of(read.policy), hash_key=b"k"))
+    reloader = Reloader(judge, books, source, audit, log.append, trust, stamp, _read=read)
     return Rig(path, reloader, audit, log)
 
 
@@ -161,3 +167,77 @@ def test_a_file_that_changes_while_it_is_read_is_read_again(
     monkeypatch.setattr("mitmgate.policy.source.read_file", reading)
     read, _ = PolicySource(path).read()
     assert read.policy.mcp_otherwise is Verdict.DENY
+
+
+PACK = """\
+version: 1
+pack: acme
+kind: secrets
+rules:
+  - {id: secret.acme-own, title: Acme key, severity: high, pattern: 'acme_[0-9a-f]{6}',
+     keywords: [acme_], match: [[acme_, 5f2a9c]], clean: [acme_]}
+"""
+
+
+def rules_in_force(rig: Rig) -> frozenset[str]:
+    return frozenset(rig.reloader.judge.scanner.rules)
+
+
+async def test_a_pack_of_scanner_rules_is_read_with_its_policy(rig: Rig, tmp_path: Path) -> None:
+    (tmp_path / "acme.yaml").write_text(PACK)
+    rig.write(f"{ASKS}scan: {{packs: [./acme.yaml]}}\n")
+    assert await rig.reloader.reload() == "applied"
+    assert "secret.acme-own" in rules_in_force(rig)
+
+
+async def test_a_change_of_such_a_pack_may_loosen_and_waits(rig: Rig, tmp_path: Path) -> None:
+    pack = tmp_path / "acme.yaml"
+    pack.write_text(PACK)
+    rig.write(f"{ASKS}scan: {{packs: [./acme.yaml]}}\n")
+    await rig.reloader.reload()
+    pack.write_text(PACK.replace("{6}", "{7}").replace("5f2a9c", "5f2a9c0"))
+    assert await rig.reloader.reload() == "waiting"
+    assert rig.reloader.waiting is not None
+    assert rig.reloader.waiting.changes == (f"scan.packs: {pack} is another",)
+    assert rig.reloader.confirm(rig.reloader.waiting.policy.hash, "me")
+    rule = rig.reloader.judge.scanner.rules["secret.acme-own"]
+    assert rule.match == ("acme_5f2a9c0",)
+
+
+BROKEN_PACKS = {
+    "a rule that fails its sample": PACK.replace("5f2a9c", "5f2a"),
+    "a rule that is installed already": PACK.replace("secret.acme-own", "secret.github-token"),
+    "no pack at all": "version: 2",
+}
+
+
+@pytest.mark.parametrize("text", BROKEN_PACKS.values(), ids=BROKEN_PACKS)
+async def test_a_broken_pack_keeps_the_old_policy(rig: Rig, tmp_path: Path, text: str) -> None:
+    (tmp_path / "acme.yaml").write_text(text)
+    before = rules_in_force(rig)
+    rig.write(f"{ASKS}scan: {{packs: [./acme.yaml]}}\n")
+    assert await rig.reloader.reload() == "refused"
+    assert rules_in_force(rig) == before
+    assert "acme" in (rig.reloader.trouble or "")
+
+
+async def test_a_canary_counts_from_its_planting_and_goes_only_with_an_operator(
+    rig: Rig, tmp_path: Path
+) -> None:
+    canary = Canary("bin", "password", ("q7Zr2mXw9Lp4",), "the bin", "2026-01-01")
+    save_canaries(tmp_path, [canary])
+    assert await rig.reloader.reload() == "applied"
+    assert "canary.bin" in rules_in_force(rig)
+    save_canaries(tmp_path, [])
+    assert await rig.reloader.reload() == "waiting"
+    assert rig.reloader.waiting is not None
+    assert rig.reloader.waiting.changes == ("canary.bin is not looked for any more",)
+    assert "canary.bin" in rules_in_force(rig)
+
+
+async def test_a_damaged_file_of_canaries_keeps_the_old_ones(rig: Rig, tmp_path: Path) -> None:
+    path = tmp_path / CANARIES
+    path.write_text('{"version": 1')
+    path.chmod(0o600)
+    assert await rig.reloader.reload() == "refused"
+    assert "is damaged" in (rig.reloader.trouble or "")

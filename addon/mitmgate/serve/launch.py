@@ -30,8 +30,8 @@ from mitmgate.policy.load import Policy
 from mitmgate.policy.source import PolicySource
 from mitmgate.record.audit import AuditLog, start_record
 from mitmgate.scan.engine import Scanner
-from mitmgate.scan.packs import installed_packs
 from mitmgate.serve.api import ControlApi
+from mitmgate.serve.books import Books
 from mitmgate.serve.control import ControlServer
 from mitmgate.serve.inventory import FILE, kept_inventory
 from mitmgate.serve.pipeline import Pipeline
@@ -99,17 +99,15 @@ async def proxy(
         authority = ensure_ca(folder / "ca")
         audit = open_audit(folder)
         stack.callback(audit.close)
-        read, stamp = settings.source.read()
-        pipeline = _pipeline(settings, read.policy, audit, stack, log)
+        books = Books(folder)
+        canaries = books.stamp()
+        read, files = settings.source.read()
+        pipeline = _pipeline(settings, _judge(settings, read.policy, books), audit, stack, log)
         stack.callback(pipeline.close)  # after the proxy: its last hooks still judge and record
         judge = pipeline.judge
         kept = kept_inventory(
-            judge.inventory,
-            path=folder / FILE,
-            policy=judge.policy,
-            scanner=judge.scanner,
-            log=log,
-        )
+            judge.inventory, path=folder / FILE, policy=judge.policy, scanner=judge.scanner, log=log
+        )  # fmt: skip
         await stack.enter_async_context(kept)
         master = LeanMaster()
         gate = make_gate(pipeline, resolve, lambda: master.listen_addresses)
@@ -119,8 +117,9 @@ async def proxy(
         listen = _address(master.listen_addresses)
         key = operator_key or secrets.token_urlsafe(24)
         socket = folder / "control.sock"
+        stamp = (*files, *canaries)
         reloader = Reloader(
-            judge, settings.source, audit, log, settings.trust_reload, stamp, _read=read
+            judge, books, settings.source, audit, log, settings.trust_reload, stamp, _read=read
         )
         api = ControlApi(pipeline, lambda: glance(pipeline, listen, reloader), key, reloader)
         control = ControlServer(api.app(), socket)
@@ -135,21 +134,25 @@ async def proxy(
         await pipeline.drained()  # the denials of what was held reach their clients
 
 
+def _judge(settings: Settings, policy: Policy, books: Books) -> Judge:
+    scanner = Scanner(books.of(policy), hash_key=hash_key(settings.state))
+    scanner.warm()
+    return Judge(policy, scanner, shadow=settings.shadow)
+
+
 def _pipeline(
     settings: Settings,
-    policy: Policy,
+    judge: Judge,
     audit: AuditLog,
     stack: AsyncExitStack,
     log: Callable[[str], None],
 ) -> Pipeline:
-    """Build the judge and what it writes to; the capture ends with *stack*."""
-    scanner = Scanner(installed_packs(), hash_key=hash_key(settings.state))
-    judge = Judge(policy, scanner, shadow=settings.shadow)
+    """Build what *judge* writes to; the capture ends with *stack*."""
     if settings.capture is None:
         return Pipeline(judge, audit, log=log)
     capture = open_recording(
         settings.capture,
-        scanner=scanner,
+        scanner=judge.scanner,
         policy=judge.policy.hash,
         mode=judge.mode,
         clock=time.time,

@@ -19,6 +19,8 @@ from mitmgate.policy.load import Policy, ReadPolicy
 from mitmgate.policy.loosening import loosened
 from mitmgate.policy.source import PolicySource, Stamp
 from mitmgate.record.audit import base_record
+from mitmgate.scan.book import RuleBook
+from mitmgate.serve.books import Books, gone
 
 POLL_SECONDS = 1.0
 _LISTED = 20
@@ -39,6 +41,7 @@ class Waiting:
 
     policy: Policy
     changes: tuple[str, ...]
+    book: RuleBook
 
 
 @dataclass(slots=True)
@@ -46,9 +49,11 @@ class Reloader:
     """Reads the policy again when its files change, on SIGHUP, and when it is asked to.
 
     ``problem`` is why the files could not be loaded, ``waiting`` a policy to be confirmed.
+    ``applied``, ``refused`` and ``waited`` count what became of changes.
     """
 
     judge: Judge
+    books: Books
     source: PolicySource
     audit: Records
     log: Callable[[str], None]
@@ -58,6 +63,7 @@ class Reloader:
     waiting: Waiting | None = None
     applied: int = 0
     refused: int = 0
+    waited: int = 0
     _read: ReadPolicy | None = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -76,28 +82,34 @@ class Reloader:
         """Read the policy again; put it in force if it surely does not loosen."""
         async with self._lock:
             try:
-                read, self.stamp = await asyncio.to_thread(self.source.read)
+                canaries = self.books.stamp()
+                read, files = await asyncio.to_thread(self.source.read)
+                self._read, self.stamp = read, (*files, *canaries)
+                book = await asyncio.to_thread(self.books.of, read.policy)
             except ConfigError as error:
                 self.stamp = self._stamp()
                 self._refuse(str(error.problems[0]), len(error.problems))
                 return "refused"
-            self._read, self.problem = read, None
-            if read.policy.hash == self.judge.policy.hash:
+            self.problem = None
+            before = self.judge.scanner.book
+            if read.policy.hash == self.judge.policy.hash and book is before:
                 self.waiting = None
                 return "unchanged"
             changes = await asyncio.to_thread(loosened, self.judge.policy, read.policy)
+            changes += gone(before, book)
             if changes and not self.trust:
-                self.waiting = Waiting(read.policy, changes)
+                self.waiting = Waiting(read.policy, changes, book)
+                self.waited += 1
                 self._tell("waiting", read.policy, changes)
                 return "waiting"
-            self._apply(read.policy, changes, None)
+            self._apply(Waiting(read.policy, changes, book), None)
             return "applied"
 
     def confirm(self, policy: str, operator: str | None) -> bool:
         """Put the waiting policy with the hash *policy* in force; False where none waits."""
         if self.waiting is None or self.waiting.policy.hash != policy:
             return False
-        self._apply(self.waiting.policy, self.waiting.changes, operator)
+        self._apply(self.waiting, operator)
         return True
 
     @asynccontextmanager
@@ -118,11 +130,13 @@ class Reloader:
                 await self.reload()
 
     def _stamp(self) -> Stamp:
-        return self.source.stamp(self._read.files if self._read is not None else ())
+        read = self._read.files if self._read is not None else ()
+        return (*self.source.stamp(read), *self.books.stamp())
 
-    def _apply(self, policy: Policy, changes: tuple[str, ...], operator: str | None) -> None:
-        self._tell("applied", policy, changes, operator)
-        self.judge.policy = policy
+    def _apply(self, change: Waiting, operator: str | None) -> None:
+        self._tell("applied", change.policy, change.changes, operator)
+        self.judge.policy = change.policy
+        self.judge.scanner.book = change.book
         self.waiting = None
         self.applied += 1
 

@@ -18,8 +18,8 @@ from mitmgate.mitm.resolve import resolve
 from mitmgate.mitm.stock import StockAddon
 from mitmgate.policy.source import PolicySource, locked_file
 from mitmgate.scan.engine import Scanner
-from mitmgate.scan.packs import installed_packs
 from mitmgate.serve.api import ControlApi
+from mitmgate.serve.books import Books
 from mitmgate.serve.control import ControlServer
 from mitmgate.serve.inventory import FILE, kept_inventory
 from mitmgate.serve.launch import glance, open_audit, start_of
@@ -36,9 +36,9 @@ class StockService:
             self._folder = self._stack.enter_context(
                 locked_state(Path(state).absolute() if state else default_state_dir(os.environ))
             )
-            scanner = Scanner(installed_packs(), hash_key=hash_key(self._folder))
             source = PolicySource(Path(policy) if policy else None, locked_file(None))
             rules = source.read()[0].policy
+            scanner = Scanner(Books(self._folder).of(rules), hash_key=hash_key(self._folder))
             self._audit = open_audit(self._folder)
             self._stack.callback(self._audit.close)
         except BaseException:

@@ -86,7 +86,9 @@ def arguments_of(outcome: Outcome, prepared: Prepared) -> Any:
     """Return what the person decides about: the params or the body, secrets replaced."""
     if isinstance(prepared, ConnectInput | DialInput | EndInput) or prepared.body.text is None:
         return None
-    secrets = [f for f in outcome.findings if f.detector == "secrets" and f.pointer[:1] != "#"]
+    secrets = [
+        f for f in outcome.findings if f.detector in ("secrets", "canary") and f.pointer[:1] != "#"
+    ]
     if not all(redactable(finding) for finding in secrets):
         return "(not shown: a credential stands in the name of a member)"
     text = apply_edits(prepared.body.text, redaction_edits(secrets)) if secrets else (
