@@ -69,3 +69,42 @@ def test_lines_before_a_bad_one_are_answered(
     with pytest.raises(ConfigError, match="standard input:3"):
         scan()
     assert json.loads(capsys.readouterr().out) == {"id": 1, "findings": SECRET}
+
+
+class Pieces(Standard):
+    """Standard input that gives a few bytes at a time, as a pipe may."""
+
+    def __init__(self, data: bytes, size: int) -> None:
+        super().__init__(data)
+        self.buffer.read1 = lambda _=-1: self.buffer.read(size)  # type: ignore[method-assign]
+
+
+@pytest.mark.parametrize("size", [1, 7, 64, 100_000])
+def test_it_does_not_matter_how_the_lines_arrive(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], size: int
+) -> None:
+    rows = [{"id": number, "text": AWS * (number == 2)} for number in range(4)]
+    text = "\n\n".join(map(json.dumps, rows))
+    monkeypatch.setattr("sys.stdin", Pieces(text.encode(), size))
+    scan()
+    answers = list(map(json.loads, capsys.readouterr().out.splitlines()))
+    assert [one["id"] for one in answers] == [0, 1, 2, 3]
+    assert [one["findings"] for one in answers] == [[], [], SECRET, []]
+
+
+def test_a_line_is_answered_before_the_next_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said: list[str] = []
+
+    class Waiting:
+        def read1(self, _: int = -1) -> bytes:
+            said.append(capsys.readouterr().out)
+            return b'{"id": 1, "text": ""}\n' if len(said) < 3 else b""
+
+    class Input:
+        buffer = Waiting()
+
+    monkeypatch.setattr("sys.stdin", Input)
+    scan()
+    assert [text.count("\n") for text in said] == [0, 1, 1]

@@ -1,0 +1,1 @@
+"""A look at an MCP server before anybody uses it: ask what it offers, judge it, report."""
