@@ -47,8 +47,12 @@ lint: .venv/.ready ## format, lint, types and layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
+# Thousands of texts for the scanner: make test reads them.
+CORPORA = injection* poisoning* definitions* samples* named* pii* packs*
+
 check: lint ## what to run before every commit: lint and the fast tests
-	$(BIN)/pytest -q -n 2 --ignore=tests/e2e --ignore=tests/packaging --ignore=tests/tui
+	$(BIN)/pytest -q -n 3 --dist worksteal --ignore=tests/e2e --ignore=tests/packaging \
+		--ignore=tests/tui $(addprefix --ignore-glob=tests/scan/test_,$(CORPORA))
 
 test: lint .peers/.ready ## everything; this is what CI runs
 	$(BIN)/pytest -q -n 3 --dist worksteal
@@ -67,10 +71,14 @@ docs: .venv/.ready ## write the pages and schemas that the program itself tells
 	mv rules/policy.schema.json.new rules/policy.schema.json
 	$(BIN)/mitmgate schema --pack > rules/pack.schema.json.new
 	mv rules/pack.schema.json.new rules/pack.schema.json
+	$(BIN)/python -m mitmgate.scan.shipped > rules/mitmgate_rules/packs.json.new
+	mv rules/mitmgate_rules/packs.json.new rules/mitmgate_rules/packs.json
 
-bench: .venv/.ready ## latency of a call and of an event: direct, stock mitmproxy, mitmgate, side by side
+bench: .venv/.ready ## calls and events: direct, stock mitmproxy, mitmgate, side by side; then rules and scanner
 	$(BIN)/python bench/calls.py
 	$(BIN)/python bench/streams.py
+	$(BIN)/python bench/decide.py
+	$(BIN)/python bench/scan.py
 
 fuzz: .venv/.ready ## mutated messages against the wire and the judge, a minute for each oracle
 	$(BIN)/pytest -q -n 2 -rP tests/fuzz/fuzz_wire.py

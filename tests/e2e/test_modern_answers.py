@@ -263,7 +263,7 @@ async def test_a_skill_with_a_secret_is_denied_and_never_edited(wires: Wires) ->
 
 
 async def test_a_secret_in_any_other_text_is_replaced(wires: Wires) -> None:
-    parts = {"key": [KEY[:4], KEY[4:]]}
+    parts = {"key": [*map(ord, KEY)]}
     async with connected(wires, RULES) as client:
         assert text_of(await client.call_tool("show_key", parts)) == f"key={MARK};"
     async with connected(wires, OPEN) as client:

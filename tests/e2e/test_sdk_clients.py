@@ -72,6 +72,7 @@ TOOLS = [
     "paint", "think",
 ]  # fmt: skip
 KEY = ("AKIA", "QYLPMN5HHHFPZAM2")
+CODES = [*map(ord, "".join(KEY))]
 
 
 @dataclass
@@ -146,9 +147,9 @@ def a_credential_in_the_arguments_is_replaced_and_nothing_else(talk: Talk) -> No
 
 
 def a_credential_in_the_result_is_replaced_and_nothing_else(talk: Talk) -> None:
-    shown = talk.call("show_settings", key=KEY)
+    shown = talk.call("show_settings", key=CODES)
     assert shown == answer("région=\t'eu'\nkey=[aws-access-key:1];\nend \\ \u2028")
-    assert talk.upstream.ran() == ("show_settings", {"key": list(KEY)})
+    assert talk.upstream.ran() == ("show_settings", {"key": CODES})
 
 
 def a_held_call_runs_once_approved(talk: Talk) -> None:
@@ -315,7 +316,7 @@ def test_without_the_rules_all_that_was_stopped_or_changed_goes_through(
     assert talk.upstream.ran() == ("note://private", {})
     talk.call("save_note", title="t", text="".join(KEY))
     assert talk.upstream.ran() == ("save_note", {"title": "t", "text": "".join(KEY)})
-    assert "".join(KEY) in talk.call("show_settings", key=KEY)["ok"]
+    assert "".join(KEY) in talk.call("show_settings", key=CODES)["ok"]
 
 
 def rpc(method: str, params: dict[str, Any]) -> str:

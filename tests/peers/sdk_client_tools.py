@@ -45,10 +45,10 @@ def save_note(title: str, text: str) -> str:
     return f"Saved {title!r}."
 
 
-def show_settings(key: list[str]) -> str:
-    # In parts, or the call that asks for it would be what is redacted.
+def show_settings(key: list[int]) -> str:
+    # As numbers, or the call that asks for it would be what is redacted.
     ran("show_settings", key=key)
-    return f"région=\t'eu'\nkey={''.join(key)};\nend \\ \u2028"
+    return f"région=\t'eu'\nkey={''.join(map(chr, key))};\nend \\ \u2028"
 
 
 def greeting(name: str) -> str:

@@ -77,9 +77,9 @@ async def route_note(call: Call) -> Result:
 
 @tool("show_key", key={"type": "array"})
 async def show_key(call: Call) -> Result:
-    # In parts, or the call that asks for it would be what is stopped.
+    # As numbers, or the call that asks for it would be what is stopped.
     tell(ran=["show_key", {}])
-    return said(f"key={''.join(call.arguments['key'])};")
+    return said(f"key={''.join(map(chr, call.arguments['key']))};")
 
 
 @tool("announce")

@@ -22,7 +22,8 @@ def test_the_corpus_is_there() -> None:
 @pytest.mark.parametrize("row", ORDINARY, ids=[row["text"][:40] for row in ORDINARY])
 def test_ordinary_traffic_is_silent(scanner: Scanner, row: dict[str, str]) -> None:
     found = scanner.scan_text(Surface(row["surface"]), "", row["text"])
-    assert [finding.rule for finding in found] == []
+    # An e-mail address is personal data, and the policy only logs that.
+    assert [finding.rule for finding in found if finding.detector != "pii"] == []
 
 
 def test_nothing_is_found_in_the_names_that_the_walker_leaves_out(scanner: Scanner) -> None:

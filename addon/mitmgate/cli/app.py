@@ -14,6 +14,7 @@ from mitmgate.cli import (
     agent,
     audit,
     ca,
+    canary,
     check,
     demo,
     env,
@@ -22,6 +23,7 @@ from mitmgate.cli import (
     packs,
     policy,
     replay,
+    rules,
     run,
     scan,
     schema,
@@ -88,6 +90,8 @@ app.add_typer(policy.app, name="policy")
 app.add_typer(agent.app, name="agent")
 app.add_typer(audit.app, name="audit")
 app.add_typer(ca.app, name="ca")
+app.add_typer(canary.app, name="canary")
+app.add_typer(rules.app, name="rules")
 app.command()(scan.scan)
 app.command()(demo.demo)
 

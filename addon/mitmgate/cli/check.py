@@ -63,6 +63,8 @@ def _check_policy(path: Path, text: str, locked: Path | None) -> tuple[str, list
     from mitmgate.policy.models import PolicyFile
     from mitmgate.policy.samples import sample_problems
     from mitmgate.policy.source import locked_file
+    from mitmgate.scan.book import RuleBook
+    from mitmgate.serve.books import packs_for
     from mitmgate.strictyaml import validate
 
     read = read_policy(text, file=str(path), base=path.parent, locked=locked_file(locked))
@@ -70,6 +72,8 @@ def _check_policy(path: Path, text: str, locked: Path | None) -> tuple[str, list
     failed = list(sample_problems(read.document, parsed)) if parsed is not None else []
     if failed:
         raise ConfigError(*failed)
+    if read.policy.packs:
+        RuleBook(packs_for(read.policy))
     layers = f" and {len(read.packs)} packs" if read.packs else ""
     summary = f"policy, {_rules(read.policy.rule_count)}{layers}"
     return summary, lint(read.policy, read.document)

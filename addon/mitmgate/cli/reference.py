@@ -27,8 +27,9 @@ problem on standard error: `error: <file>:<line>: <key>: <what> (<what to do>)`.
 | code | meaning |
 |---|---|
 | 0 | done; `explain`: allow; `replay`: the same outcomes |
-| 1 | `replay`: different outcomes, and nothing weaker; `demo`: something did not come out as told |
-| 2 | the usage or a file is wrong; `replay`: unusable input |
+| 1 | `replay`: different outcomes, none weaker; `scan`: something was found; `rules test`: noise; \
+`demo`: something did not come out as told |
+| 2 | the usage or a file is wrong; `replay`: unusable input; `scan`: not everything could be seen |
 | 3 | `explain`: ask; `replay`: weaker, something gets through that did not before |
 | 4 | `explain`: deny |
 | 70 | mitmgate crashed: our mistake |
@@ -54,6 +55,7 @@ Readable by its owner only; `run` and `env` make it.
 | `audit/audit.jsonl` | [every decision](audit.md) |
 | `servers.json` | [the MCP servers that were seen](servers.md) |
 | `control.sock` | where the console and the commands reach the running proxy |
+| `canaries.json` | the planted canaries: `mitmgate canary` |
 | `hash.key` | the key of the hashes in the audit file |
 | `run.json`, `run.lock` | where the running proxy listens, and that there is one |
 | `upstream-roots.pem` | what `--upstream-ca` adds up to |

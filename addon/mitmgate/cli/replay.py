@@ -73,10 +73,10 @@ def replay_files(
     from mitmgate.replay.golden import read_golden
     from mitmgate.replay.run import replay as run
     from mitmgate.scan.engine import Scanner
-    from mitmgate.scan.packs import installed_packs
+    from mitmgate.serve.books import packs_for
 
     # Hashes only tell equal values apart here, so any key does.
-    scanner = Scanner(installed_packs(), hash_key=os.urandom(32))
+    scanner = Scanner(packs_for(rules), hash_key=os.urandom(32))
     compared = Comparison()
     goldens: list[tuple[Path, list[Golden]]] = []
     problems: list[Problem] = []

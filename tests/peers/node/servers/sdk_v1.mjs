@@ -24,8 +24,8 @@ const TOOLS = {
   publish_note: [title, (a) => `The world can read '${a.title}'.`],
   save_note: [{ ...title, text: z.string() }, (a) => `Saved '${a.title}'.`],
   show_settings: [
-    { key: z.array(z.string()) },
-    (a) => `région=\t'eu'\nkey=${a.key.join("")};\nend \\ \u2028`,
+    { key: z.array(z.number()) },
+    (a) => `région=\t'eu'\nkey=${String.fromCharCode(...a.key)};\nend \\ \u2028`,
   ],
 };
 
