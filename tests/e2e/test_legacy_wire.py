@@ -263,7 +263,7 @@ def call_of(name: str, title: str) -> bytes:
 
 async def test_an_injection_on_the_stream_is_withheld_from_its_call(wires: Wires) -> None:
     # In parts, or the call that asks for it would be looked at.
-    shown = {"key": ["\n", INJECTED[:20], INJECTED[20:]]}
+    shown = {"key": [*map(ord, f"\n{INJECTED}")]}
     async with sdk_client(wires.gate(RULES), wires.server.sse_url, "sse") as client:
         withheld = await client.call_tool("show_key", shown)
         assert (withheld.is_error, "Ignore" in text_of(withheld)) == (True, False)

@@ -14,7 +14,7 @@ from mitmgate.scan.rule import Rule
 from mitmgate.scan.search import Search
 from mitmgate.wire.surfaces import Surface
 
-MOST_TIMES = 1_000
+MOST_TIMES = 5_000
 """A rule may take so many times as long as the search for its keywords alone."""
 _SIZE = 16 << 10
 _ROUNDS = 3
