@@ -6,6 +6,7 @@ the fork ends. With ``CONFORMANCE_GATES`` set to the folder of the reverse leg i
 ``mitmgate run`` in front of URL, and stops it afterwards. This file itself must load fast.
 """
 
+import fcntl
 import json
 import os
 import shutil
@@ -13,10 +14,13 @@ import signal
 import socket
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
 CRASHED = 70
+TURNS = 4
 
 
 def serve(path: str, main: str, modules: list[str]) -> None:
@@ -121,6 +125,20 @@ class Gate:
 def client(path: str, url: str) -> int:
     """Run the client on *url*, through a gate where the leg wants one."""
     environment = dict(os.environ)
+    with _turn():
+        return _client(path, url, environment)
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    """Wait until few of these programs run: the suite starts dozens, and has time limits."""
+    name = f"mg-turn-{os.getuid()}-{os.getpid() % TURNS}"
+    with Path(tempfile.gettempdir(), name).open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        yield
+
+
+def _client(path: str, url: str, environment: dict[str, str]) -> int:
     folder = environment.get("CONFORMANCE_GATES")
     if folder is None:
         return Call(path, ["client", url], environment, [0, 1, 2]).wait()

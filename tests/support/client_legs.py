@@ -142,7 +142,5 @@ def legs(folder: Path) -> Iterator[Legs]:
     (folder / "both.pem").write_bytes(upstream.read_bytes() + own.read_bytes())
     with ExitStack() as stack:
         stack.enter_context(_warm(folder / "client.sock", "conformance_client:main"))
-        stack.enter_context(
-            _warm(folder / "mitmgate.sock", "mitmgate.cli:main", "mitmgate.serve.launch", "uvloop")
-        )
+        stack.enter_context(_warm(folder / "mitmgate.sock", "mitmgate.cli:main", "mitmgate_warm"))
         yield Legs(folder)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mitmgate.policy.compiled import Policy
 from mitmgate.policy.source import Stamp, stamp_of
-from mitmgate.scan.book import RuleBook
+from mitmgate.scan.book import RuleBook, book_of
 from mitmgate.scan.canary import canary_pack
 from mitmgate.scan.packs import Pack, installed_packs, load_pack
 from mitmgate.scan.stress import refuse_slow
@@ -44,7 +44,7 @@ class Books:
             packs = packs_for(policy)
             if canaries:
                 packs.append(canary_pack(canaries))
-            book = RuleBook(packs)
+            book = book_of(tuple(packs))
             self._made = {key: book}  # the last one only: a watched file may change for ever
         return book
 
