@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mitmgate.errors import ConfigError
+from mitmgate.scan.book import RuleBook
 from mitmgate.scan.engine import Scanner
 from mitmgate.scan.finding import Finding
 from mitmgate.scan.packs import Pack, installed_packs
@@ -165,9 +166,9 @@ class SilentSet:
 
 @pytest.mark.parametrize("answer", [None, [0]], ids=["no answer", "an answer without the canary"])
 def test_a_search_that_did_not_happen_is_an_error_and_no_silence(answer: list[int] | None) -> None:
-    scanner = Scanner(installed_packs(), hash_key=b"key")
+    scanner = Scanner(RuleBook(installed_packs()), hash_key=b"key")
     gate: Any = scanner.book.gate
-    gate._set = SilentSet(answer)
+    gate._plain._set = SilentSet(answer)
     with pytest.raises(RuntimeError, match="out of memory"):
         scanner.scan([Text(Surface.RESULTS, "", "harmless")])
 
@@ -177,7 +178,7 @@ def test_rules_that_need_too_much_memory_are_refused_at_start(
 ) -> None:
     monkeypatch.setattr("mitmgate.scan.gate._SET_MEMORY", 20_000)
     with pytest.raises(ConfigError, match="more memory"):
-        Scanner(installed_packs(), hash_key=b"key")
+        RuleBook(installed_packs())
 
 
 def test_two_packs_may_not_share_a_rule() -> None:

@@ -75,6 +75,7 @@ def _rule(canary: Canary, number: int, value: str) -> Rule:
         provider=None,
         regex=Pattern(re2.escape(value)),
         words=(value.lower().encode(),),
+        runs=False,
         also=(),
         token=0,
         reach=16,

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, pairwise
 
-from mitmgate.scan.book import RuleBook
+from mitmgate.scan.book import RuleBook, book_of
 from mitmgate.scan.budget import Budget, OverBudget
 from mitmgate.scan.finding import Detector, Finding
 from mitmgate.scan.loading import Pack
@@ -47,7 +47,7 @@ class Scanner:
         if not hash_key:
             raise ValueError("the hash key is empty")
         self._key = hash_key
-        self.book = packs if isinstance(packs, RuleBook) else RuleBook(packs)
+        self.book = packs if isinstance(packs, RuleBook) else book_of(tuple(packs))
         """The rules from now on. A scan that has begun goes on with those that it began with."""
 
     @property
@@ -89,6 +89,13 @@ class Scanner:
         """Scan some ordinary text: what is built then is not built in the first message."""
         titles = " ".join(rule.title for rule in self.rules.values())[:_WARM]
         self.scan([Text(surface, "", titles) for surface in Surface])
+
+    def compile(self) -> None:
+        """Compile all patterns now: else each is compiled when it is first needed."""
+        for rule in self.rules.values():
+            rule.regex.compile()
+            for pattern in rule.unless:
+                pattern.compile()
 
     def home_of(self, rule_id: str) -> tuple[str, ...]:
         """Return the hosts that credentials of *rule_id* belong to; none where nobody can say."""
@@ -203,12 +210,12 @@ class Scanner:
         lowered = data.lower()
         gate = self.book.gate
         passed = gate.passed(lowered, {item.surface for item in items}, detectors)
-        if not passed.marks:
+        if not passed.words:
             return [], None
         search = Search(data, lowered, gate, passed, budget)
         framed: Frame | None = None
         hits: list[Hit] = []
-        for rule in passed.marks:
+        for rule in passed.words:
             spans = search.spans(rule)
             if not spans:
                 continue

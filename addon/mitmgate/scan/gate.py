@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import re2
 
 from mitmgate.errors import ConfigError, Problem
 from mitmgate.scan.finding import Detector
-from mitmgate.scan.patterns import frame, quiet_options
+from mitmgate.scan.patterns import quiet_options
 from mitmgate.scan.rule import Rule
 from mitmgate.scan.shapes import ANY_RUN, LONGEST_RUN, RUNS
 from mitmgate.wire.surfaces import Surface
@@ -19,19 +19,21 @@ CHUNK = 2048
 """Bytes that are looked at at once: a word that stands in few places is looked for in few."""
 _MOST_CHOICES = 64
 
-type Marks = dict[Rule, list[tuple[int, int]]]
-"""For each rule with a keyword in a text: number of the chunk and of the keyword."""
-
-
 type _Choice = tuple[frozenset[int], Sequence[Sequence[Rule]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Passed:
-    """What the gate let through: ``marks`` and, chunk by chunk, the numbers of its keywords."""
+    """What the gate let through.
 
-    marks: Marks
-    present: Sequence[Collection[int]]
+    ``words`` are the numbers of the keywords of each rule that has any in the text, ``chunks``
+    those of the chunks that each of them stands in, in order; ``present`` are, chunk by chunk,
+    the numbers of all words there.
+    """
+
+    words: Mapping[Rule, Sequence[int]]
+    chunks: Mapping[int, Sequence[int]]
+    present: Sequence[frozenset[int]]
 
 
 class Gate:
@@ -46,11 +48,12 @@ class Gate:
         self._rules = tuple(rules)
         every = (word for rule in self._rules for word in (*rule.words, *rule.also))
         words = dict.fromkeys(every)
-        plain = [word for word in words if word not in RUNS]
+        plain = [word for word in words if word not in RUNS and word.isascii()]
+        foreign = [word for word in words if word not in RUNS and not word.isascii()]
         runs = [word for word in words if word in RUNS]
-        self.words: tuple[bytes, ...] = (*plain, *runs)
+        self.words: tuple[bytes, ...] = (*plain, *foreign, *runs)
         """The keywords by their numbers."""
-        self._longest = max(map(len, plain), default=1)
+        self._longest = max(map(len, (*plain, *foreign)), default=1)
         self._numbers = {word: number for number, word in enumerate(self.words)}
         self._runs = [(self._numbers[word], RUNS[word]) for word in runs]
         numbers = self._numbers
@@ -63,17 +66,9 @@ class Gate:
         }
         """The first rule that looks in the same places as a rule."""
         self._choices: dict[object, _Choice] = {}
-        self._set = re2.Set.SearchSet(quiet_options(_SET_MEMORY))
-        for word in plain:
-            self._set.Add(re2.escape(word.decode()))
-        # Set.Match answers None both for "no hit" and for "out of memory". This pattern is in
-        # every text, so an answer without it means that nothing was searched.
-        self._canary = self._set.Add(r"\A")
-        try:
-            self._set.Compile()
-        except re2.error:
-            raise ConfigError(_too_large()) from None
-        self._warm()
+        # Letters outside of ASCII would make every state of the automaton twice as large.
+        self._plain = _Literals(plain, 0)
+        self._foreign = _Literals(foreign, len(plain))
 
     def passed(
         self,
@@ -88,55 +83,37 @@ class Gate:
         keyed, rules = self._for(
             frozenset(surfaces), None if detectors is None else frozenset(detectors)
         )
-        marks: Marks = {}
-        present: list[Collection[int]] = []
+        chunks: dict[int, list[int]] = {}
+        present: list[frozenset[int]] = []
         size, more = len(lowered), self._longest - 1
         for number, start in enumerate(range(0, size, CHUNK)):
             chunk = lowered if size <= CHUNK else lowered[start : start + CHUNK + more]
             runs = lowered if size <= CHUNK else lowered[start : start + CHUNK + LONGEST_RUN]
-            words = self._words_in(chunk, runs)
-            present.append(words)
-            for word in keyed.intersection(words):
-                mark = number, word
-                for rule in rules[word]:
-                    known = marks.get(rule)
-                    if known is None:
-                        marks[rule] = [mark]
-                    else:
-                        known.append(mark)
-        return Passed(marks, present)
+            here = self._words_in(chunk, runs)
+            present.append(here)
+            for word in keyed & here:
+                known = chunks.get(word)
+                if known is None:
+                    chunks[word] = [number]
+                else:
+                    known.append(number)
+        words: dict[Rule, list[int]] = {}
+        for word in chunks:
+            for rule in rules[word]:
+                words.setdefault(rule, []).append(word)
+        return Passed(words, chunks, present)
 
     def bare(self, data: bytes) -> None:
         """Search *data* with nothing but the set."""
-        self._set.Match(data)
+        self._plain.search(data)
 
-    def places(self, word: int, lowered: bytes, chunk: int) -> list[int]:
-        """Return where the keyword with this number begins in *chunk* of *lowered*."""
-        start = chunk * CHUNK
-        end, text = start + CHUNK, self.words[word]
-        run = RUNS.get(text)
-        if run is not None:
-            piece = lowered[start : end + LONGEST_RUN]
-            return [start + match.span()[0] for match in run.finditer(piece)]
-        places: list[int] = []
-        size = len(text)
-        find, last = lowered.find, end + size - 1
-        at = find(text, start, last)
-        while at >= 0:
-            places.append(at)
-            at = find(text, at + size, last)
-        return places
-
-    def _words_in(self, chunk: bytes, runs: bytes) -> list[int]:
-        hits: list[int] | None = self._set.Match(chunk)
-        # Numbers of words are those of the set: the canary was added last.
-        if hits is None or self._canary not in hits:
-            raise RuntimeError("the scanner ran out of memory on this text")
+    def _words_in(self, chunk: bytes, runs: bytes) -> frozenset[int]:
+        hits = self._plain.search(chunk)
+        if not chunk.isascii():
+            hits += self._foreign.search(chunk)
         if self._runs and ANY_RUN.search(runs) is not None:
-            canary = self._canary
-            hits = [hit for hit in hits if hit != canary]
             hits += [number for number, run in self._runs if run.search(runs) is not None]
-        return hits
+        return frozenset(hits)
 
     def _for(self, surfaces: frozenset[Surface], detectors: frozenset[Detector] | None) -> _Choice:
         """Return the rules of each keyword that are for any of *surfaces* and *detectors*.
@@ -159,13 +136,30 @@ class Gate:
             self._choices[choice] = made
         return made
 
-    def _warm(self) -> None:
-        # The automaton is built while it runs: build its states now, not in the first call.
-        samples = [sample for rule in self._rules for sample in (*rule.match, *rule.clean)]
+
+class _Literals:
+    """One ``re2.Set`` of *words*, of which the first has the number *first*."""
+
+    def __init__(self, words: Sequence[bytes], first: int) -> None:
+        self._first = first
+        self._set = re2.Set.SearchSet(quiet_options(_SET_MEMORY))
+        for word in words:
+            self._set.Add(re2.escape(word.decode()))
+        # Set.Match answers None both for "no hit" and for "out of memory". This pattern is in
+        # every text, so an answer without it means that nothing was searched.
+        self._canary = self._set.Add(r"\A")
         try:
-            self.passed(frame(samples).data.lower(), Surface, None)
-        except RuntimeError:
+            self._set.Compile()
+        except re2.error:
             raise ConfigError(_too_large()) from None
+
+    def search(self, data: bytes) -> list[int]:
+        """Return the numbers of the words in *data*; RuntimeError if RE2 did not search it."""
+        hits: list[int] | None = self._set.Match(data)
+        if hits is None or self._canary not in hits:
+            raise RuntimeError("the scanner ran out of memory on this text")
+        hits.remove(self._canary)
+        return [hit + self._first for hit in hits] if self._first else hits
 
 
 def _too_large() -> Problem:

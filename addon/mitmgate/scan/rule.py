@@ -30,9 +30,9 @@ class Rule:
     """A rule that has passed its own samples.
 
     ``words`` are the keywords as bytes in lower case, one of which stands within ``reach`` bytes
-    of every match; a reach of 0 is the whole text. Where ``also`` has words, one of them stands
-    there too; where ``token`` is not 0, so many letters of credentials in a row. The other
-    fields are those of its file.
+    of every match; a reach of 0 is the whole text. ``runs`` says that some of them are runs of
+    signs. Where ``also`` has words, one of them stands there too; where ``token`` is not 0, so
+    many letters of credentials in a row. The other fields are those of its file.
     """
 
     id: str
@@ -42,6 +42,7 @@ class Rule:
     provider: str | None
     regex: Pattern
     words: tuple[bytes, ...]
+    runs: bool
     also: tuple[bytes, ...]
     token: int
     reach: int

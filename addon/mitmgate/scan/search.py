@@ -8,31 +8,15 @@ line that begins nowhere): that window is read again, wider.
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
 
 from mitmgate.scan.budget import Budget
 from mitmgate.scan.gate import CHUNK, Gate, Passed
-from mitmgate.scan.patterns import WALL, frame
+from mitmgate.scan.patterns import frame
 from mitmgate.scan.rule import Rule
-from mitmgate.scan.shapes import TOKENS
+from mitmgate.scan.shapes import LONGEST_RUN, RUNS, tokens
+from mitmgate.scan.windows import Cut, Window, laid_out, merged, text_around, wider
 from mitmgate.wire.surfaces import Surface
-
-_WIDER = 1024
-
-
-@dataclass(frozen=True, slots=True)
-class _Cut:
-    """Windows into some data, laid out for one search.
-
-    ``bases`` say where each begins in ``pieces``, ``starts`` and ``ends`` where it stands in the
-    data.
-    """
-
-    pieces: bytes
-    bases: list[int]
-    starts: list[int]
-    ends: list[int]
 
 
 class Search:
@@ -47,10 +31,12 @@ class Search:
         self._gate = gate
         self._passed = passed
         self._budget = budget
-        self._places: dict[tuple[int, int], list[int]] = {}
-        self._around: dict[int, frozenset[int]] = {}
         self._tokens = _Tokens(data)
-        self._cuts: dict[Rule, _Cut | None] = {}
+        self._all: frozenset[int] | None = None
+        self._found: dict[int, list[Window]] = {}
+        self._about: dict[tuple[int, int], list[Window]] = {}
+        self._chunks: dict[frozenset[int], frozenset[int]] = {}
+        self._cuts: dict[Rule, Cut | None] = {}
 
     def spans(self, rule: Rule) -> Collection[tuple[int, int]]:
         """Return the spans of the values that *rule* finds; OverBudget where that is too much."""
@@ -59,25 +45,23 @@ class Search:
             cut = self._cuts[first]
         else:
             windows = self._windows(rule)
-            cut = self._cuts[first] = self._laid_out(windows) if windows else None
+            cut = self._cuts[first] = laid_out(self._data, windows) if windows else None
         # A window that is read again gives what it gave before once more.
         return () if cut is None else set(self._matches(rule, cut))
 
-    def _matches(self, rule: Rule, cut: _Cut | None) -> Iterator[tuple[int, int]]:
+    def _matches(self, rule: Rule, cut: Cut | None) -> Iterator[tuple[int, int]]:
         regex, data = rule.regex.compile(), self._data
         group, size = rule.regex.group, len(data)
         while cut is not None:
             self._budget.spend(len(cut.pieces))
-            again: dict[int, tuple[bool, bool]] = {}
+            again: list[Window] = []
             for match in regex.finditer(cut.pieces):
                 first, last = match.span()
-                index = bisect_right(cut.bases, first) - 1
-                base, start, end = cut.bases[index], cut.starts[index], cut.ends[index]
+                base, (start, end) = cut.window(first)
                 early = first == base and start > 0
                 late = last - base == end - start and end < size
                 if early or late:
-                    known = again.get(index, (False, False))
-                    again[index] = known[0] or early, known[1] or late
+                    again.append(wider(data, (start, end), early=early, late=late))
                     continue
                 if group:
                     inner = match.span(group)
@@ -86,99 +70,98 @@ class Search:
                 shift = start - base
                 if rule.accepts(data[first + shift : last + shift]):
                     yield first + shift, last + shift
-            windows = [
-                self._wider(cut.starts[index], cut.ends[index], *sides)
-                for index, sides in again.items()
-            ]
-            cut = self._laid_out(_merged(windows)) if windows else None
+            cut = laid_out(data, merged(again)) if again else None
 
-    def _wider(self, start: int, end: int, early: bool, late: bool) -> tuple[int, int]:
-        """Return the window of *start* to *end*, wider where it was touched, in its own text."""
-        data = self._data
-        more = max(_WIDER, end - start)
-        if early:
-            low = data.rfind(WALL, max(0, start - more), start)
-            edge = max(0, start - more) if low < 0 else low + len(WALL) - 1
-            # At the edge of the text itself: what stands beyond belongs to another.
-            start = edge if edge < start else start - 1
-        if late:
-            high = data.find(WALL, end, end + more)
-            edge = min(len(data), end + more) if high < 0 else high + 1
-            end = edge if edge > end else end + 1
-        return start, end
-
-    def _windows(self, rule: Rule) -> list[tuple[int, int]]:
+    def _windows(self, rule: Rule) -> list[Window]:
         """Return where to look for *rule*, in order, with all that it wants beside a keyword."""
-        also = self._gate.also[rule]
-        near: list[tuple[int, int]] = []
-        for chunk, word in self._passed.marks.get(rule, ()):
-            beside: tuple[bytes, ...] = ()
-            if also:
-                beside = self._beside(also, chunk)
-                if not beside:
-                    continue
-            if rule.token and not self._tokens.touches(
-                (chunk - 1) * CHUNK, (chunk + 2) * CHUNK, rule.token
-            ):
-                continue
-            windows = self._about(chunk, word, rule.reach)
-            near += self._with(windows, beside) if beside else windows
+        words, chunks = self._passed.words.get(rule, ()), self._wanted(rule)
+        if chunks is None:
+            near = [window for word in words for window in self._around(word, rule.reach)]
+            return merged(near) if len(near) > 1 else near
+        if not chunks:
+            return []
+        close, where = _beside_them(chunks, rule.reach), self._passed.chunks
+        near = [
+            window
+            for word in words
+            if close is None or not close.isdisjoint(where[word])
+            for window in self._around(word, rule.reach)
+            if _touches(chunks, window)
+        ]
         if rule.token:
             near = [window for window in near if self._tokens.touches(*window, rule.token)]
-        return _merged(near) if len(near) > 1 else near
+        if len(near) > 1:
+            near = merged(near)
+        also = self._gate.also[rule]
+        return self._beside(near, also) if also and near else near
 
-    def _beside(self, also: frozenset[int], chunk: int) -> tuple[bytes, ...]:
-        """Return the words of *also* that stand in *chunk* or next to it."""
-        around = self._around.get(chunk)
-        if around is None:
-            around = self._around[chunk] = _around(self._passed.present, chunk)
-        words = self._gate.words
-        return tuple([words[number] for number in also & around])
+    def _wanted(self, rule: Rule) -> frozenset[int] | None:
+        """Return the chunks in which what *rule* wants beside a keyword stands; None for all."""
+        also = self._gate.also[rule]
+        if rule.token:
+            long = self._tokens.chunks(rule.token)
+            # Where it wants both, the windows are asked for words one by one.
+            return long if not also or self._with_any(also) else frozenset()
+        return self._with_any(also) if also else None
 
-    def _with(
-        self, windows: Iterable[tuple[int, int]], words: Sequence[bytes]
-    ) -> Iterator[tuple[int, int]]:
-        """Yield those *windows* in which one of *words* stands."""
-        find = self._lowered.find
+    def _with_any(self, also: frozenset[int]) -> frozenset[int]:
+        """Return the chunks in which a word of *also* stands."""
+        known = self._chunks.get(also)
+        if known is None:
+            present = self._passed.present
+            if self._all is None:
+                self._all = frozenset[int]().union(*present)
+            here = also & self._all
+            chunks = (chunk for chunk, words in enumerate(present) if not here.isdisjoint(words))
+            known = self._chunks[also] = frozenset(chunks if here else ())
+        return known
+
+    def _beside(self, windows: Sequence[Window], also: frozenset[int]) -> list[Window]:
+        """Return those *windows* in which a word of *also* stands."""
+        find, words, present = self._lowered.find, self._gate.words, self._passed.present
+        kept: list[Window] = []
         for start, end in windows:
-            for word in words:
-                if find(word, start, end) >= 0:
-                    yield start, end
-                    break
+            here = frozenset[int]().union(*present[start // CHUNK : end // CHUNK + 1])
+            if any(find(words[number], start, end) >= 0 for number in also & here):
+                kept.append((start, end))
+        return kept
 
-    def _about(self, chunk: int, word: int, reach: int) -> list[tuple[int, int]]:
-        """Return the windows of *reach* about the places of *word* in *chunk*."""
-        places = self._places.get((word, chunk))
-        if places is None:
-            places = self._gate.places(word, self._lowered, chunk)
-            self._places[word, chunk] = places
-        if not reach:
-            return [self._text_around(place) for place in places]
-        after, size = len(self._gate.words[word]) + reach, len(self._data)
-        return [
-            (place - reach if place > reach else 0, min(place + after, size)) for place in places
-        ]
+    def _around(self, word: int, reach: int) -> list[Window]:
+        """Return the windows of *reach* about all places of *word*, in order."""
+        key = word, reach
+        windows = self._about.get(key)
+        if windows is None:
+            places, data, size = self._places(word), self._data, len(self._data)
+            if reach:
+                windows = [
+                    (start - reach if start > reach else 0, min(end + reach, size))
+                    for start, end in places
+                ]
+            else:
+                windows = [text_around(data, start, end) for start, end in places]
+            self._about[key] = windows
+        return windows
 
-    def _laid_out(self, windows: Sequence[tuple[int, int]]) -> _Cut:
-        data = self._data
-        starts = [window[0] for window in windows]
-        ends = [window[1] for window in windows]
-        if len(windows) == 1:
-            return _Cut(data[starts[0] : ends[0]], [0], starts, ends)
-        pieces = [data[start:end] for start, end in windows]
-        bases: list[int] = []
-        at = 0
-        for piece in pieces:
-            bases.append(at)
-            at += len(piece) + len(WALL)
-        return _Cut(WALL.join(pieces), bases, starts, ends)
-
-    def _text_around(self, place: int) -> tuple[int, int]:
-        low, high = self._data.rfind(WALL, 0, place), self._data.find(WALL, place)
-        return (
-            0 if low < 0 else low + len(WALL) - 1,
-            len(self._data) if high < 0 else high + 1,
-        )
+    def _places(self, number: int) -> list[Window]:
+        """Return where the word of this *number* stands; a run has no length there."""
+        known = self._found.get(number)
+        if known is not None:
+            return known
+        word, lowered = self._gate.words[number], self._lowered
+        size, run, find = len(word), RUNS.get(word), lowered.find
+        places = self._found[number] = []
+        for chunk in self._passed.chunks[number]:
+            start = chunk * CHUNK
+            if run is not None:
+                piece = lowered[start : start + CHUNK + LONGEST_RUN]
+                places += [(start + m.span()[0],) * 2 for m in run.finditer(piece)]
+                continue
+            last = start + CHUNK + size - 1
+            at = find(word, start, last)
+            while at >= 0:
+                places.append((at, at + size))
+                at = find(word, at + size, last)
+        return places
 
 
 class _Tokens:
@@ -186,40 +169,47 @@ class _Tokens:
 
     def __init__(self, data: bytes) -> None:
         self._data = data
-        self._spans: list[tuple[int, int]] | None = None
+        self._spans: list[Window] | None = None
         self._by_length: dict[int, tuple[list[int], list[int]]] = {}
+        self._chunks: dict[int, frozenset[int]] = {}
 
     def touches(self, start: int, end: int, least: int) -> bool:
         """Tell whether one of *least* letters lies between *start* and *end*, or reaches in."""
-        known = self._by_length.get(least)
-        if known is None:
-            if self._spans is None:
-                self._spans = [match.span() for match in TOKENS.finditer(self._data)]
-            long = [span for span in self._spans if span[1] - span[0] >= least]
-            known = self._by_length[least] = [s[0] for s in long], [s[1] for s in long]
-        starts, ends = known
+        starts, ends = self._of(least)
         index = bisect_right(ends, start)
         return index < len(starts) and starts[index] < end
 
+    def chunks(self, least: int) -> frozenset[int]:
+        """Return the chunks that one of *least* letters lies in or reaches into."""
+        known = self._chunks.get(least)
+        if known is None:
+            found: set[int] = set()
+            for start, end in zip(*self._of(least), strict=True):
+                found.update(range(start // CHUNK, (end - 1) // CHUNK + 1))
+            known = self._chunks[least] = frozenset(found)
+        return known
 
-def _around(present: Sequence[Collection[int]], chunk: int) -> frozenset[int]:
-    return frozenset().union(*present[max(0, chunk - 1) : chunk + 2])
+    def _of(self, least: int) -> tuple[list[int], list[int]]:
+        known = self._by_length.get(least)
+        if known is None:
+            if self._spans is None:
+                self._spans = list(tokens(self._data))
+            long = [span for span in self._spans if span[1] - span[0] >= least]
+            known = self._by_length[least] = [s[0] for s in long], [s[1] for s in long]
+        return known
 
 
-def _merged(windows: list[tuple[int, int]]) -> list[tuple[int, int]]:
-    """Return *windows* in order, those that touch put together."""
-    windows.sort()
-    merged: list[tuple[int, int]] = []
-    last = -1
-    for start, end in windows:
-        if start <= last:
-            if end > last:
-                merged[-1] = (merged[-1][0], end)
-                last = end
-        else:
-            merged.append((start, end))
-            last = end
-    return merged
+def _touches(chunks: frozenset[int], window: Window) -> bool:
+    first, last = window[0] // CHUNK, window[1] // CHUNK
+    return first in chunks or (last > first and not chunks.isdisjoint(range(first, last + 1)))
+
+
+def _beside_them(chunks: frozenset[int], reach: int) -> frozenset[int] | None:
+    """Return *chunks* and all that *reach* leads to from them; None for any."""
+    if not reach:
+        return None
+    far = reach // CHUNK + 1
+    return frozenset([near for chunk in chunks for near in range(chunk - far, chunk + far + 1)])
 
 
 def spans_of(rule: Rule, gate: Gate, text: str) -> Collection[tuple[int, int]]:

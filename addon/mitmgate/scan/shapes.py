@@ -5,7 +5,8 @@ A run stands among a rule's words as its name behind the byte 0xFF, which no tex
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from string import ascii_letters, digits
 
 import re2
 
@@ -33,9 +34,25 @@ RUNS: Mapping[bytes, re2.Pattern] = {
 """What a run looks like in text in lower case, by the word that stands for it."""
 ANY_RUN = re2.compile("|".join(f"(?:{text})" for text in _PATTERNS.values()), quiet_options())
 """Any of the runs: most texts have none."""
-TOKENS = re2.compile(r"[0-9A-Za-z_+/=-]{16,}", quiet_options())
-"""Letters as they stand in credentials, so many in a row that few words are as long."""
+_TOKEN_LETTERS = (ascii_letters + digits + "_+/=-").encode()
+_IN_TOKEN = bytes([ord("a") if sign in _TOKEN_LETTERS else ord(" ") for sign in range(256)])
+_SHORTEST_TOKEN = 16
 RUN_NAMES: frozenset[str] = frozenset(_PATTERNS)
+
+
+def tokens(data: bytes) -> Iterator[tuple[int, int]]:
+    """Yield the spans of letters as they stand in credentials, 16 or more in a row, in order.
+
+    Few words of a language are as long.
+    """
+    signs = data.translate(_IN_TOKEN)
+    least, size = b"a" * _SHORTEST_TOKEN, len(data)
+    start = signs.find(least)
+    while start >= 0:
+        end = signs.find(b" ", start)
+        end = size if end < 0 else end
+        yield start, end
+        start = signs.find(least, end)
 
 
 def run_word(name: str) -> bytes:
