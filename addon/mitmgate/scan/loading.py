@@ -9,7 +9,7 @@ from pathlib import Path
 from mitmgate.scan.finding import Detector
 from mitmgate.scan.gate import Gate
 from mitmgate.scan.models import PackModel, RuleModel
-from mitmgate.scan.named import named_value
+from mitmgate.scan.named import REFUSED, named_value
 from mitmgate.scan.patterns import Pattern, encode
 from mitmgate.scan.rule import Rule
 from mitmgate.scan.search import spans_of
@@ -88,9 +88,10 @@ def _proven(entry: RuleModel, kind: Detector) -> tuple[Rule | None, list[Flaw]]:
 
 def rule_of(entry: RuleModel, kind: Detector) -> Rule:
     """Return the rule that *entry* spells. Nothing of it is proven, no pattern compiled."""
-    text = entry.pattern
+    text, unless = entry.pattern, entry.unless
     if text is None:
         text = named_value(entry.keywords, entry.value or "")
+        unless = (*unless, REFUSED)
     return Rule(
         id=entry.id,
         title=entry.title,
@@ -99,13 +100,14 @@ def rule_of(entry: RuleModel, kind: Detector) -> Rule:
         provider=entry.provider,
         regex=Pattern(text),
         words=(*_words(entry.keywords), *map(run_word, entry.runs)),
+        runs=bool(entry.runs),
         also=_words(entry.also),
         token=entry.token,
         reach=0 if entry.reach == "all" else entry.reach,
         min_distinct=entry.min_distinct,
         entropy=entry.entropy,
         contains=entry.contains,
-        unless=tuple(map(Pattern, entry.unless)),
+        unless=tuple(map(Pattern, unless)),
         validator=None if entry.validator is None else VALIDATORS[entry.validator],
         surfaces=None if entry.surfaces is None else frozenset(entry.surfaces),
         weight=entry.weight,

@@ -71,6 +71,19 @@ _TAIL_BAIT = (
 )
 """Names with such a word that hold no secret: keys of maps and tables, page tokens, key ids."""
 
+_NAMES_OF = "ids?|hash|digest|checksum|fingerprint|thumbprint|etag|version|arn|ref|name|alias"
+_PROVIDERS_BAIT = (
+    "[\\w.-]{0,24}?(?:"
+    f"(?i:[_.-](?:{_NOT_KEYS}|{_NOT_TOKENS})[_.-]?(?:key|token)s?|[_.-](?:author|authority|accessor)s?)|"
+    f"(?:{_capital(_NOT_KEYS)}|{_capital(_NOT_TOKENS)})(?:Key|Token)s?|Author(?:ity)?|"
+    "(?i:key|token|secret|auth|access|private|cred[a-z]{0,9})[A-Za-z_.-]{0,16}?"
+    f"(?:[_.-](?i:{_NAMES_OF})|(?:{_capital(_NAMES_OF)})))"
+)
+"""Names that begin with a provider's and hold no secret: its cache keys, its key ids."""
+
+REFUSED = "(?:[=:>,({|?]|<-)[\"'`\\\\\\s]{0,8}[\\w$]$"
+"""What a match without a value ends in; no value of a credential does."""
+
 _TAIL = "[A-Za-z_.-]{0,24}[0-9]{0,4}"
 _CLOSE = "[\"'`\\\\)\\]\\[]{0,5}"
 _TYPE = (
@@ -108,9 +121,12 @@ def named_value(names: Iterable[str], value: str) -> str:
         return f"{bait}|{name}[A-Za-z_.-]*[0-9]*{_ASSIGN}{_OPEN}{_SCHEME}{found}"
     # A provider's value has a shape, so that less is asked of what stands before it.
     gap = f"(?i:{'|'.join(bare)})[\\t\\n -~]{{0,30}}?(?i:{_KINDS}){_TAIL}"
+    plain = said
     said = [f"(?i:{'|'.join(said)}){_TAIL}"] if said else []
     either = "|".join([*([gap] if bare else []), *said])
-    return f"(?:{either})(?:{_ASSIGN}{_OPEN}{_SCHEME}|[ \\t\"'.-]{{1,4}}){found}"
+    words = "|".join(word.rstrip("_.-\\ ") for word in (*bare, *plain))
+    bait = f"(?i:{words}){_PROVIDERS_BAIT}{_ASSIGN}{_OPEN}[\\w$]"
+    return f"{bait}|(?:{either})(?:{_ASSIGN}{_OPEN}{_SCHEME}|[ \\t\"'.-]{{1,4}}){found}"
 
 
 def _shortest(words: list[str]) -> list[str]:
