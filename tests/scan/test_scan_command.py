@@ -4,6 +4,11 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -54,6 +59,11 @@ def test_a_bad_line_is_named(scanner: Scanner, line: bytes, words: str) -> None:
         answer(scanner, line, number=3)
     assert "standard input:3" in str(refused.value)
     assert words in str(refused.value)
+
+
+@pytest.fixture(autouse=True)
+def one_processor(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("os.process_cpu_count", lambda: 1)  # pytest itself has threads: no forks
 
 
 class Standard:
@@ -108,3 +118,74 @@ def test_a_line_is_answered_before_the_next_is_waited_for(
     monkeypatch.setattr("sys.stdin", Input)
     scan()
     assert [text.count("\n") for text in said] == [0, 1, 1]
+
+
+PROCESSORS = """\
+import os, sys
+processors = int(sys.argv[1])
+os.process_cpu_count = lambda: processors
+from mitmgate.cli import main
+sys.argv = ["mitmgate", "scan"]
+main()
+"""
+
+
+def started(processors: int) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", PROCESSORS, str(processors)],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("processors", [1, 3])
+def test_many_lines_are_answered_in_order_up_to_a_bad_one(processors: int) -> None:
+    lines = [json.dumps({"id": number, "text": AWS * (number % 7 == 0)}) for number in range(300)]
+    with started(processors) as program:
+        out, error = program.communicate("\n".join([*lines, "oops", *lines]), timeout=60)
+    answers = list(map(json.loads, out.splitlines()))
+    assert [one["id"] for one in answers] == list(range(300))
+    assert [one["id"] for one in answers if one["findings"]] == list(range(0, 300, 7))
+    assert (program.returncode, error.count("\n")) == (2, 1)
+    assert "standard input:301" in error
+
+
+def test_on_many_processors_a_line_is_answered_before_the_next_is_waited_for() -> None:
+    with started(3) as program:
+        assert program.stdin is not None
+        assert program.stdout is not None
+        for number in range(3):
+            program.stdin.write(json.dumps({"id": number, "text": ""}) + "\n")
+            program.stdin.flush()
+            assert json.loads(program.stdout.readline())["id"] == number
+        program.stdin.close()
+    assert program.returncode == 0
+
+
+def test_a_worker_that_is_killed_ends_it_with_a_sentence() -> None:
+    with started(3) as program:
+        assert program.stdin is not None
+        assert program.stdout is not None
+        assert program.stderr is not None
+        program.stdin.write(json.dumps({"id": 1, "text": ""}) + "\n")
+        program.stdin.flush()
+        program.stdout.readline()
+        workers = Path(f"/proc/{program.pid}/task/{program.pid}/children").read_text().split()
+        os.kill(int(workers[0]), signal.SIGKILL)
+        program.stdin.write(json.dumps({"id": 2, "text": ""}) + "\n")
+        program.stdin.close()
+        assert program.wait(20) == 2
+        assert "ended from outside" in program.stderr.read()
+
+
+def test_ctrl_c_ends_it_without_a_trace() -> None:
+    with started(3) as program:
+        assert program.stdin is not None
+        assert program.stdout is not None
+        program.stdin.write(json.dumps({"id": 1, "text": ""}) + "\n")
+        program.stdin.flush()
+        program.stdout.readline()
+        program.send_signal(signal.SIGINT)
+        assert program.wait(20) != 0
+        program.stdin.close()
+        assert program.stderr is not None
+        assert "Traceback" not in program.stderr.read()

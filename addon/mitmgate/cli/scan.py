@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -15,13 +14,10 @@ from mitmgate.cli.scan_server import FailOn, Format, Options, scan_server
 from mitmgate.errors import ConfigError, Problem, WireError
 
 if TYPE_CHECKING:
-    from io import BufferedReader
-
     from mitmgate.scan.engine import Scanner
     from mitmgate.scan.finding import Detector, Finding
     from mitmgate.wire.surfaces import Surface
 
-_CHUNK = 256 * 1024
 _SHAPE = 'a line is {"id": ..., "surface": ..., "text": ...}'
 _CATEGORIES: Mapping[Detector, str] = {
     "secrets": "secret",
@@ -104,40 +100,14 @@ def scan(
 
 
 def _filter() -> None:
+    from mitmgate.cli.scan_lines import filter_lines
     from mitmgate.scan.engine import Scanner
     from mitmgate.scan.packs import installed_packs
 
     # Hashes are not shown here, so that their key may be new each time.
     scanner = Scanner(installed_packs(), hash_key=os.urandom(32))
-    answered: list[str] = []
-    try:
-        for number, line in _numbered(answered):
-            if line.strip():
-                answered.append(answer(scanner, line, number=number))
-    finally:
-        _print(answered)
-
-
-def _numbered(answered: list[str]) -> Iterator[tuple[int, bytes]]:
-    """Yield the lines of standard input; print *answered* before each wait for more of them."""
-    source = cast("BufferedReader", sys.stdin.buffer)
-    number, parts = 1, [b""]
-    while chunk := source.read1(_CHUNK):
-        first, *more = chunk.split(b"\n")
-        parts.append(first)
-        for piece in more:
-            yield number, b"".join(parts)
-            number, parts = number + 1, [piece]
-        _print(answered)
-    yield number, b"".join(parts)
-
-
-def _print(answered: list[str]) -> None:
-    if answered:
-        answered.append("")
-        sys.stdout.write("\n".join(answered))
-        answered.clear()
-        sys.stdout.flush()
+    scanner.compile()
+    filter_lines(lambda line, number: answer(scanner, line, number=number))
 
 
 def answer(scanner: Scanner, line: bytes, *, number: int) -> str:
