@@ -707,6 +707,7 @@ def test_without_options_lines_are_answered_as_they_come(
         buffer = io.BytesIO(b'{"id": 1, "text": "hello"}\n{"id": 2, "text": "hello"}')
 
     monkeypatch.setattr("sys.stdin", Input)
+    monkeypatch.setattr("os.process_cpu_count", lambda: 1)
     assert [json.loads(line)["id"] for line in scan()[1].splitlines()] == [1, 2]
 
 

@@ -27,6 +27,7 @@ from mitmgate_tui.messages import Answer
 
 SIZE = (140, 40)
 NOW = 1_772_654_047.0
+_LATER = 100.0  # seconds, after which nothing on the screen is new any more
 
 
 class Replay(Gate):
@@ -53,13 +54,14 @@ def svg_of(events: Sequence[Event], *, size: tuple[int, int] = SIZE, now: float 
 
 
 async def _draw(events: Sequence[Event], size: tuple[int, int], now: float) -> str:
-    steady = iter(range(10**9))
-    clock = Clock(wall=lambda: now, steady=lambda: float(next(steady)), calendar=time.gmtime)
+    passed = 0.0
+    clock = Clock(wall=lambda: now, steady=lambda: passed, calendar=time.gmtime)
     app = Console(Replay(events), clock=clock)
     async with app.run_test(size=size) as pilot:
         while app.board.version < len(events):
             await pilot.pause()
         await pilot.pause()
+        passed = _LATER
         app.drain()
         await pilot.pause()
         return app.export_screenshot()
