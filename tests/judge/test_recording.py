@@ -21,7 +21,7 @@ from mitmgate.judge.inputs import (
 )
 from mitmgate.judge.judge import Judge
 from mitmgate.judge.outcome import Resolution
-from mitmgate.judge.recording import Recording, open_recording
+from mitmgate.judge.recording import Recording, Run, open_recording
 from mitmgate.policy.load import load_policy
 from mitmgate.record.capture import golden_path
 from mitmgate.scan.engine import Scanner
@@ -121,7 +121,7 @@ PLANTED: dict[str, Input] = {
 @pytest.fixture
 def recording(tmp_path: Path) -> Iterator[Recording]:
     made = open_recording(
-        tmp_path, scanner=SCANNER, policy=POLICY.hash, mode="enforce", clock=lambda: 0.0
+        tmp_path, scanner=SCANNER, run=Run(POLICY.hash, "enforce"), clock=lambda: 0.0
     )
     yield made
     made.close()

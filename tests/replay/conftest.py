@@ -11,7 +11,7 @@ import pytest
 from mitmgate.judge.inputs import AnswerInput, EndInput, Input, RequestInput, Tunnel
 from mitmgate.judge.judge import Judge
 from mitmgate.judge.outcome import Resolution
-from mitmgate.judge.recording import open_recording
+from mitmgate.judge.recording import Run, open_recording
 from mitmgate.policy.load import load_policy
 from mitmgate.policy.verdict import Verdict
 from mitmgate.scan.engine import Scanner
@@ -98,8 +98,7 @@ def record(tmp_path: Path, scanner: Scanner) -> Record:
         recording = open_recording(
             tmp_path / "captures",
             scanner=scanner,
-            policy=judge.policy.hash,
-            mode=judge.mode,
+            run=Run(judge.policy.hash, judge.mode),
             clock=lambda: 0.0,
         )
         for given in inputs:

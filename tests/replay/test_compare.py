@@ -22,6 +22,8 @@ ASK = replace(ALLOW, verdict=Verdict.ASK, rule="otherwise")
 DENY = replace(ALLOW, verdict=Verdict.DENY, rule="no")
 EDITED = replace(ALLOW, edits=(EDIT,), findings=(FINDING,))
 SHADOW = replace(DENY, enforced=False)
+FLOORED = replace(SHADOW, floor=Verdict.DENY)
+BATCH = replace(DENY, parts=(("deny", "no"),))
 
 WEAKER: dict[str, tuple[Golden | None, Golden | None, bool]] = {
     "deny to ask": (DENY, ASK, True),
@@ -45,6 +47,11 @@ WEAKER: dict[str, tuple[Golden | None, Golden | None, bool]] = {
     "an edit elsewhere": (EDITED, replace(EDITED, edits=(("/params/b", "x"),)), True),
     "a lost finding alone": (EDITED, replace(EDITED, findings=()), False),
     "another rule": (ALLOW, replace(ALLOW, rule="other"), False),
+    "a floor under a shadow that is gone": (FLOORED, SHADOW, True),
+    "a floor under a shadow": (SHADOW, FLOORED, False),
+    "a message of a batch that passes now": (BATCH, replace(BATCH, parts=(("allow", "no"),)), True),
+    "a message of a batch that is asked for": (BATCH, replace(BATCH, parts=(("ask", "x"),)), True),
+    "another rule for a message of a batch": (BATCH, replace(BATCH, parts=(("deny", "x"),)), False),
 }
 
 
@@ -98,6 +105,10 @@ SAID = {
     "a lost edit": (EDITED, replace(EDITED, edits=()), "redacted → allow  rule reads  edits lost"),
     "a finding": (EDITED, replace(EDITED, findings=()),
                   "redacted  rule reads  findings lost: secret.aws-access-key"),
+    "a batch": (BATCH, replace(BATCH, parts=(("deny", "x"),)),
+                "deny  rule no  other decisions on messages of the batch"),
+    "a rule in shadow mode": (ALLOW, replace(ALLOW, shadow=("new", "deny")),
+                              "allow  rule reads  shadow - → new deny"),
     "shadow": (DENY, SHADOW, "deny → deny (shadow)  rule no"),
     "another code": (ALLOW, replace(ALLOW, code="x"), "allow  rule reads  code rule → x"),
     "another tool": (ALLOW, replace(ALLOW, tool=None), "allow  rule reads  tool get → -"),

@@ -45,7 +45,7 @@ def _compare(capture: Path, policy: str, scanner: Scanner) -> tuple[Comparison, 
     assert golden is not None
     rules = load_policy(policy, file="p.yaml")
     lines = read_capture(capture, scanner.sample_for)
-    replayed = replay(lines, lambda: Judge(rules, scanner), scanner)
+    replayed = replay(lines, lambda shadow: Judge(rules, scanner, shadow=shadow), scanner)
     comparison = Comparison()
     comparison.add(capture, golden, replayed)
     return comparison, replayed
@@ -152,7 +152,11 @@ def test_a_capture_with_any_value_replaced_is_read_or_refused(
     damaged.write_text("".join(json.dumps(line) + "\n" for line in lines))
     rules = load_policy(policy_text, file="p.yaml")
     with suppress(ConfigError):
-        replay(read_capture(damaged, scanner.sample_for), lambda: Judge(rules, scanner), scanner)
+        replay(
+            read_capture(damaged, scanner.sample_for),
+            lambda shadow: Judge(rules, scanner, shadow=shadow),
+            scanner,
+        )
 
 
 def test_an_answer_head_survives(record: Record, scanner: Scanner) -> None:

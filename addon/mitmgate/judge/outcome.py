@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from mitmgate.policy.verdict import ShadowMatch, Verdict
@@ -20,6 +20,7 @@ class Subject:
     ``server`` is the name in the policy; ``endpoint`` the URL without its query.
     ``method`` is the MCP method, or the HTTP method for egress. ``tool`` names the tool,
     prompt or resource of the call, if any. ``protocol_version`` is the MCP revision.
+    ``protocol`` is what egress speaks where it is more than HTTP; ``tags`` are those of its host.
     """
 
     agent: str
@@ -31,11 +32,12 @@ class Subject:
     server: str | None = None
     tool: str | None = None
     protocol_version: str | None = None
+    protocol: str | None = None
+    tags: tuple[str, ...] = ()
 
     def aimed(self, method: str, tool: str | None) -> Subject:
         """Return the same subject with another method and target."""
-        return Subject(self.agent, self.channel, self.host, self.port, self.endpoint, method,
-                       self.server, tool, self.protocol_version)  # fmt: skip
+        return replace(self, method=method, tool=tool)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,6 +29,18 @@ from mitmgate.record.lines import encode_line
 from mitmgate.record.redact import Redactor, Scans
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a capture says of the run that made it: the hash of its policy, and its mode.
+
+    ``shadow`` says that it enforces nothing, whatever the policy's own mode is.
+    """
+
+    policy: str
+    mode: str
+    shadow: bool = False
+
+
 @dataclass(slots=True)
 class _Exchange:
     """An exchange in the capture: its ordinal, its last line, the lines that asked a person."""
@@ -46,13 +58,18 @@ class Recording:
     """
 
     def __init__(
-        self, writer: CaptureWriter, scanner: Scans, *, clock: Callable[[], float]
+        self,
+        writer: CaptureWriter,
+        scanner: Scans,
+        *,
+        clock: Callable[[], float],
+        started: float,
     ) -> None:
         self._writer = writer
         self._scanner = scanner
         self._redactor = Redactor(scanner, key=secrets.token_bytes(32))
         self._clock = clock
-        self._started = clock()
+        self._started = started
         self._exchanges: dict[str, _Exchange] = {}
         self._count = 0
 
@@ -140,15 +157,23 @@ class Recording:
 
 
 def open_recording(
-    folder: Path, *, scanner: Scans, policy: str, mode: str, clock: Callable[[], float]
+    folder: Path,
+    *,
+    scanner: Scans,
+    run: Run,
+    clock: Callable[[], float],
 ) -> Recording:
-    """Start a capture in *folder*; ConfigError when it cannot be written.
+    """Start a capture of *run* in *folder*; ConfigError when it cannot be written.
 
-    *policy* is the policy's hash; *clock* gives seconds since the epoch.
+    *clock* gives seconds since the epoch.
     """
-    header = {"tool": f"mitmgate {__version__}", "policy": policy, "mode": mode}
-    writer = CaptureWriter(folder, header=header, time=clock())
-    return Recording(writer, scanner, clock=clock)
+    started = clock()
+    header = {
+        "tool": f"mitmgate {__version__}", "policy": run.policy, "mode": run.mode,
+        "started": round(started, 3), "shadow": run.shadow,
+    }  # fmt: skip
+    writer = CaptureWriter(folder, header=header, time=started)
+    return Recording(writer, scanner, clock=clock, started=started)
 
 
 def _size(given: Input) -> int:

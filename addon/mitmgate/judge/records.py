@@ -6,11 +6,15 @@ so no time, id, port or address is in them. Neither holds arguments or matched t
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from itertools import accumulate
 from typing import Any
 
 from mitmgate.judge.outcome import Completion, Outcome, Resolution
+from mitmgate.policy.verdict import Verdict
 from mitmgate.record.audit import base_record
 from mitmgate.record.scrub import Scans, scrub
+from mitmgate.scan.engine import DERIVED_MARK, KEY_MARK
 from mitmgate.scan.finding import Finding
 from mitmgate.wire.edit import Change, Cut, Edit, Swap
 
@@ -23,7 +27,7 @@ def outcome_record(
     outcome: Outcome, *, time: float, scanner: Scans | None = None
 ) -> dict[str, Any]:
     """Return the ``decision`` record of *outcome*; *scanner* takes secrets out of peers' names."""
-    subject = outcome.subject
+    subject, shown = outcome.subject, _shown(outcome.findings)
     record = base_record("decision", time=time) | {
         "id": outcome.id,
         "exchange": outcome.exchange,
@@ -45,13 +49,15 @@ def outcome_record(
         "severity": outcome.severity,
         "shadow": _shadow(outcome),
         "policy": outcome.policy,
-        "findings": [_finding(finding) for finding in outcome.findings[:_MOST_FINDINGS]],
+        "findings": [_finding(finding, shown) for finding in outcome.findings[:_MOST_FINDINGS]],
         "findings_total": len(outcome.findings),
         "edits": {
             "count": len(outcome.edits),
-            "pointers": [_short(edit.pointer) for edit in outcome.edits[:_MOST_FINDINGS]],
+            "pointers": [_short(shown(edit.pointer)) for edit in outcome.edits[:_MOST_FINDINGS]],
         },
     }
+    record |= {"protocol": subject.protocol} if subject.protocol is not None else {}
+    record |= {"tags": list(subject.tags)} if subject.tags else {}
     return record if scanner is None else scrub(record, scanner)
 
 
@@ -90,6 +96,7 @@ def golden_line(
     outcome: Outcome, *, line: int, exchange: int, scanner: Scans | None = None
 ) -> dict[str, Any]:
     """Return the golden line of *outcome*, which the input on *line* of the capture gave."""
+    shown = _shown(outcome.findings)
     record: dict[str, Any] = {
         "v": GOLDEN_VERSION,
         "input": line,
@@ -104,12 +111,31 @@ def golden_line(
         "rule": outcome.rule,
         "code": outcome.code,
         "enforced": outcome.enforced,
-        "findings": sorted([finding.rule, finding.pointer] for finding in outcome.findings),
-        "edits": sorted([edit.pointer, _made(edit)] for edit in outcome.edits),
+        "findings": sorted([finding.rule, shown(finding.pointer)] for finding in outcome.findings),
+        "edits": sorted([shown(edit.pointer), _made(edit)] for edit in outcome.edits),
     }
     if outcome.shadow is not None:
         record["shadow"] = _shadow(outcome)
+    if outcome.floor is not Verdict.ALLOW:
+        record["floor"] = outcome.floor.word
+    if outcome.parts:
+        record["parts"] = [[part.effective.word, part.rule] for part in outcome.parts]
     return record if scanner is None else scrub(record, scanner)
+
+
+def _shown(findings: Iterable[Finding]) -> Callable[[str], str]:
+    """Return what makes a pointer fit to be shown: the names in which something was found go."""
+    found = {f.pointer.removesuffix(KEY_MARK) for f in findings if f.pointer.endswith(KEY_MARK)}
+    if not found:
+        return str
+
+    def shown(pointer: str) -> str:
+        mark = next((mark for mark in (KEY_MARK, DERIVED_MARK) if pointer.endswith(mark)), "")
+        tokens = pointer.removesuffix(mark).split("/")
+        paths = accumulate(tokens, lambda path, token: f"{path}/{token}")
+        return "/".join("*" if p in found else t for p, t in zip(paths, tokens, strict=True)) + mark
+
+    return shown
 
 
 def _shadow(outcome: Outcome) -> dict[str, str] | None:
@@ -127,13 +153,13 @@ def _made(edit: Change) -> str:
             return ""
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
+def _finding(finding: Finding, fit: Callable[[str], str]) -> dict[str, Any]:
     shown: dict[str, Any] = {
         "detector": finding.detector,
         "rule": finding.rule,
         "severity": finding.severity,
         "surface": finding.surface.value,
-        "pointer": _short(finding.pointer),
+        "pointer": _short(fit(finding.pointer)),
         "start": finding.start,
         "end": finding.end,
         "value_hash": finding.value_hash,

@@ -26,12 +26,31 @@ _KEYS = {
     "resolution": {"type", "exchange", "at", "input", "number", "answer"},
     "close": {"type", "lines"},
 }
-_OPTIONAL = {"event": {"notes"}}
+_OPTIONAL = {
+    "capture": {"started", "shadow"},
+    "connect": {"shown"},
+    "request": {"shown"},
+    "event": {"notes"},
+}
+
+
+@dataclass(frozen=True, slots=True)
+class HeaderLine:
+    """What a capture says of its run; ``shadow``: it enforced nothing, whatever the policy said.
+
+    ``started`` is in seconds since the epoch; 0 in captures that do not tell.
+    """
+
+    started: float = 0.0
+    shadow: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class InputLine:
-    """A recorded input; ``incomplete`` when its body was not stored, ``lost`` when more is gone."""
+    """A recorded input; ``incomplete`` when its body was not stored, ``lost`` when more is gone.
+
+    ``at`` is in seconds since the epoch.
+    """
 
     line: int
     exchange: int
@@ -58,7 +77,7 @@ class CloseLine:
     line: int
 
 
-type CaptureLine = InputLine | ResolutionLine | CloseLine
+type CaptureLine = HeaderLine | InputLine | ResolutionLine | CloseLine
 
 
 def capture_files(path: Path) -> list[Path]:
@@ -85,22 +104,24 @@ def capture_files(path: Path) -> list[Path]:
 
 
 def read_capture(path: Path, sample: Sample) -> Iterator[CaptureLine]:
-    """Yield the lines of a capture after its header; ConfigError where it is damaged.
+    """Yield the lines of a capture, its header first; ConfigError where it is damaged.
 
     *sample* gives the values that stand for the secrets that were taken out.
     """
     try:
         closed = False
-        number = 0
+        number, started = 0, 0.0
         for number, text in read_lines(path):
             if closed:
                 raise DamagedLineError(number, "there is a line after the end of the capture")
             try:
                 record = parse_line(text)
+                line: CaptureLine
                 if number == 1:
-                    _check_header(record)
-                    continue
-                line = _line(number, record, sample)
+                    line = _header(record)
+                    started = line.started
+                else:
+                    line = _line(number, record, sample, started)
             except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
                 raise DamagedLineError(number, _reason(error)) from None
             closed = isinstance(line, CloseLine)
@@ -117,15 +138,16 @@ def read_capture(path: Path, sample: Sample) -> Iterator[CaptureLine]:
         raise ConfigError(Problem(f"cannot be read: {error.strerror}", file=str(path))) from error
 
 
-def _check_header(record: Mapping[str, Any]) -> None:
+def _header(record: Mapping[str, Any]) -> HeaderLine:
     if record.get("type") != "capture":
         raise ValueError("the first line is not the header of a capture")
     if record.get("v") != CAPTURE_VERSION:
         raise ValueError(f"capture version {record.get('v')!r}; this mitmgate reads version 1")
     _check_keys(record)
+    return HeaderLine(float(record.get("started", 0.0)), record.get("shadow", False) is True)
 
 
-def _line(number: int, record: Mapping[str, Any], sample: Sample) -> CaptureLine:
+def _line(number: int, record: Mapping[str, Any], sample: Sample, started: float) -> CaptureLine:
     _check_keys(record)
     if record["type"] == "close":
         if record["lines"] != number - 1:
@@ -139,7 +161,7 @@ def _line(number: int, record: Mapping[str, Any], sample: Sample) -> CaptureLine
             raise ValueError("the answer is neither allow nor deny")
         return ResolutionLine(number, exchange, int(record["input"]), record["answer"])
     given = decode_input(record, str(exchange), sample)
-    at = float(record["at"])
+    at = started + float(record["at"])
     return InputLine(number, exchange, at, given, is_incomplete(record), is_lost(record))
 
 

@@ -117,7 +117,14 @@ def is_weaker(before: Golden | None, after: Golden | None) -> bool:
         return before.effective is not Verdict.ALLOW or bool(before.edits and before.enforced)
     if after.effective < before.effective or (before.enforced and not after.enforced):
         return True
+    if any(now < was for was, now in zip(_done(before), _done(after), strict=False)):
+        return True
     return after.effective is not Verdict.DENY and bool(_lost_edits(before, after))
+
+
+def _done(side: Golden) -> list[Verdict]:
+    """Return what is done with each message of a batch."""
+    return [Verdict.from_word(verdict) for verdict, _ in side.parts]
 
 
 def _lost_edits(before: Golden, after: Golden) -> Counter[str]:
@@ -161,10 +168,18 @@ def _details(before: Golden, after: Golden) -> Iterable[str]:
         yield "edits lost"
     elif before.edits != after.edits:
         yield "other edits"
+    if before.parts != after.parts:
+        yield "other decisions on messages of the batch"
+    if before.shadow != after.shadow:
+        yield f"shadow {_told(before)} → {_told(after)}"
     for name in ("kind", "channel", "method", "server", "tool"):
         old, now = getattr(before, name), getattr(after, name)
         if old != now:
             yield f"{name} {old or '-'} → {now or '-'}"
+
+
+def _told(side: Golden) -> str:
+    return "-" if side.shadow is None else " ".join(side.shadow)
 
 
 def _rules(findings: Counter[Pair]) -> str:

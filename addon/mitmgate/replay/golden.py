@@ -20,6 +20,7 @@ _KEYS = frozenset(
     {"v", "input", "exchange", "number", "kind", "channel", "method", "server", "tool", "verdict",
      "rule", "code", "enforced", "findings", "edits"}
 )  # fmt: skip
+_OPTIONAL = frozenset({"shadow", "floor", "parts"})
 _HINT = "write it anew with --update after you looked at the differences"
 
 
@@ -41,14 +42,27 @@ class Golden:
     enforced: bool
     findings: tuple[Pair, ...]
     edits: tuple[Pair, ...]
+    shadow: Pair | None = None
+    """A rule in shadow mode that would have decided otherwise, and its verdict."""
+    floor: Verdict = Verdict.ALLOW
+    """What the locked layer wants where nothing is enforced."""
+    parts: tuple[Pair, ...] = ()
+    """What is done with each message of a batch, and its rule."""
 
     @property
     def effective(self) -> Verdict:
-        """What is done: the verdict where it is enforced, else allow."""
-        return self.verdict if self.enforced else Verdict.ALLOW
+        """What is done: the verdict where it is enforced, else what the locked layer wants."""
+        return self.verdict if self.enforced else self.floor
 
     def record(self) -> dict[str, Any]:
         """Return the line as it stands in the file."""
+        told: dict[str, Any] = {}
+        if self.shadow is not None:
+            told["shadow"] = {"rule": self.shadow[0], "verdict": self.shadow[1]}
+        if self.floor is not Verdict.ALLOW:
+            told["floor"] = self.floor.word
+        if self.parts:
+            told["parts"] = [list(pair) for pair in self.parts]
         return {
             "v": GOLDEN_VERSION, "input": self.input, "exchange": self.exchange,
             "number": self.number, "kind": self.kind, "channel": self.channel,
@@ -56,14 +70,14 @@ class Golden:
             "verdict": self.verdict.word, "rule": self.rule, "code": self.code,
             "enforced": self.enforced, "findings": [list(pair) for pair in self.findings],
             "edits": [list(pair) for pair in self.edits],
-        }  # fmt: skip
+        } | told  # fmt: skip
 
 
 def golden_from(record: Mapping[str, Any]) -> Golden:
     """Return the golden line that *record* spells; ValueError says what is wrong with it."""
     if record.get("v") != GOLDEN_VERSION:
         raise ValueError(f"version {record.get('v')!r} is not {GOLDEN_VERSION}")
-    if record.keys() != _KEYS:
+    if record.keys() - _OPTIONAL != _KEYS:
         odd = ", ".join(sorted(record.keys() ^ _KEYS))
         raise ValueError(f"unknown or missing keys: {odd}")
     _check_types(record)
@@ -82,6 +96,9 @@ def golden_from(record: Mapping[str, Any]) -> Golden:
         enforced=record["enforced"],
         findings=_pairs(record["findings"]),
         edits=_pairs(record["edits"]),
+        shadow=_shadow(record.get("shadow")),
+        floor=Verdict.from_word(record.get("floor", "allow")),
+        parts=_pairs(record.get("parts", [])),
     )
 
 
@@ -137,11 +154,23 @@ def _check_types(record: Mapping[str, Any]) -> None:
     for key in ("kind", "channel", "method", "verdict", "rule", "code"):
         if not isinstance(record[key], str):
             raise ValueError(f"{key} is not a string")
+    if not isinstance(record.get("floor", ""), str):
+        raise ValueError("floor is not a string")
     for key in ("server", "tool"):
         if not (record[key] is None or isinstance(record[key], str)):
             raise ValueError(f"{key} is neither a string nor null")
     if not isinstance(record["enforced"], bool):
         raise ValueError("enforced is neither true nor false")
+
+
+def _shadow(value: Any) -> Pair | None:
+    match value:
+        case None:
+            return None
+        case {"rule": str() as rule, "verdict": str() as verdict, **others} if not others:
+            return rule, Verdict.from_word(verdict).word
+        case _:
+            raise ValueError("shadow is not a rule with its verdict")
 
 
 def _pairs(value: Any) -> tuple[Pair, ...]:

@@ -19,7 +19,13 @@ from mitmgate.judge.outcome import Outcome
 from mitmgate.judge.records import golden_line
 from mitmgate.policy.verdict import Verdict
 from mitmgate.record.scrub import Scans
-from mitmgate.replay.capture import CaptureLine, CloseLine, InputLine, ResolutionLine
+from mitmgate.replay.capture import (
+    CaptureLine,
+    CloseLine,
+    HeaderLine,
+    InputLine,
+    ResolutionLine,
+)
 from mitmgate.replay.golden import Golden, golden_from
 
 
@@ -64,11 +70,18 @@ class Replayed:
 
 def replay(
     lines: Iterable[CaptureLine],
-    judge_factory: Callable[[], ReplayJudge],
+    judge_factory: Callable[[bool], ReplayJudge],
     scanner: Scans | None = None,
 ) -> Replayed:
-    """Judge the inputs of *lines* in their order with a fresh judge; *scanner* as when captured."""
-    run = _Run(judge_factory(), scanner)
+    """Judge the inputs of *lines* in their order with a fresh judge; *scanner* as when captured.
+
+    *judge_factory* is told whether the run enforced nothing.
+    """
+    lines = iter(lines)
+    header = next(lines)
+    if not isinstance(header, HeaderLine):
+        raise TypeError("a capture begins with its header")
+    run = _Run(judge_factory(header.shadow), scanner)
     for line in lines:
         match line:
             case InputLine():
@@ -77,6 +90,8 @@ def replay(
                 run.resolve(line)
             case CloseLine():
                 run.result.closed = True
+            case HeaderLine():
+                raise TypeError("a capture has one header")
     return run.result
 
 

@@ -21,7 +21,7 @@ from mitmgate.ca.storage import private_folder, write_whole
 from mitmgate.control.models import State
 from mitmgate.errors import ConfigError, Problem
 from mitmgate.judge.judge import Judge
-from mitmgate.judge.recording import open_recording
+from mitmgate.judge.recording import Run, open_recording
 from mitmgate.mitm.core import Core
 from mitmgate.mitm.gate import Gate, Resolver
 from mitmgate.mitm.master import LeanMaster
@@ -153,8 +153,7 @@ def _pipeline(
     capture = open_recording(
         settings.capture,
         scanner=judge.scanner,
-        policy=judge.policy.hash,
-        mode=judge.mode,
+        run=Run(judge.policy.hash, judge.mode, settings.shadow),
         clock=time.time,
     )
     stack.callback(capture.close)
