@@ -61,7 +61,7 @@ def filter_lines(answer: Answer) -> None:
             hint = "has the system run out of memory?"
             raise ConfigError(Problem("a worker was ended from outside", hint=hint)) from None
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            pool.shutdown(cancel_futures=True)
             raise
 
 

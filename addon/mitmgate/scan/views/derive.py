@@ -62,6 +62,9 @@ GROUPS: tuple[tuple[tuple[str, Maker], ...], ...] = (
         (reorder.ATBASH, reorder.atbash),
         (reorder.ROT47, reorder.rot47),
         (reorder.UNORDERED, reorder.unordered),
+        (reorder.LEET, reorder.leet),
+        (spread.TAGGED, spread.tagged),
+        (spread.INNER, spread.inner),
     ),
     (
         (runs.FOREIGN, runs.foreign_runs),
@@ -74,32 +77,13 @@ GROUPS: tuple[tuple[tuple[str, Maker], ...], ...] = (
         (escapes.BENT, escapes.bent),
         (letters.CONTROL, letters.letters),
         (runs.ASCII85, runs.ascii85_runs),
+        (pieces.ADDED, pieces.added),
+        (pieces.FIELDS, pieces.fields),
+        (pieces.ITEMS, pieces.items),
+        (pieces.WORDS, pieces.words),
     ),
 )
-_DIGITS = b"0123456789"
-# These need one of some signs, of which most short texts have none.
-SIGNED: tuple[tuple[bytes, tuple[tuple[str, Maker], ...]], ...] = (
-    (
-        b"@(#!|$+<*`~_/]\"'[>" + _DIGITS,
-        (
-            (reorder.LEET, reorder.leet),
-            (spread.TAGGED, spread.tagged),
-            (spread.INNER, spread.inner),
-        ),
-    ),
-    (
-        b"\"'`&;${:=)",
-        (
-            (pieces.ADDED, pieces.added),
-            (pieces.FIELDS, pieces.fields),
-            (pieces.ITEMS, pieces.items),
-            (pieces.WORDS, pieces.words),
-        ),
-    ),
-)
-_SIGNLESS = bytes({*range(256)} - {sign for signs, _ in SIGNED for sign in signs})
-_SHORT = 1 << 10
-_PASSES = len(GROUPS) + len(SIGNED)
+_PASSES = len(GROUPS)
 
 
 _LIGHT = _ONCE | {
@@ -160,7 +144,6 @@ _FOREIGN = _Triggers(
 )
 """What only text outside of ASCII is asked for."""
 _TRIGGERS = tuple(_Triggers(group) for group in GROUPS)
-_SIGNED = tuple((signs, _Triggers(group)) for signs, group in SIGNED)
 
 
 def derive(texts: Sequence[str], data: bytes, budget: Budget) -> list[View]:
@@ -218,10 +201,6 @@ def _asked(data: bytes, *, foreign: bool) -> list[Maker]:
     makers: list[Maker] = []
     for triggers in _TRIGGERS:
         makers += triggers.makers(data)
-    signs = data.translate(None, _SIGNLESS) if len(data) <= _SHORT else None
-    for needed, triggers in _SIGNED:
-        if signs is None or len(signs.translate(None, needed)) < len(signs):
-            makers += triggers.makers(data)
     if foreign:
         makers += _FOREIGN.makers(data)
     return makers
