@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
@@ -15,6 +16,10 @@ from hypothesis import settings
 settings.register_profile("fast", max_examples=60, deadline=None, derandomize=True, database=None)
 settings.register_profile("deep", max_examples=2500, deadline=None, print_blob=True)
 settings.load_profile("fast")
+
+# A shell lets its background jobs ignore Ctrl-C, and what they start does so too.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 type Report = pytest.TestReport | pytest.CollectReport
 
