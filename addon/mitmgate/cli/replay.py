@@ -85,8 +85,11 @@ def replay_files(
             golden = read_golden(golden_path(file))
             if golden is None and not update:
                 raise ConfigError(_no_golden(file))
-            replayed = run(read_capture(file, scanner.sample_for), lambda shadow: Judge(rules, scanner, shadow=shadow),
-                           scanner)  # fmt: skip
+            replayed = run(
+                read_capture(file, scanner.sample_for),
+                lambda shadow: Judge(rules, scanner, shadow=shadow),
+                scanner,
+            )
         except ConfigError as error:
             problems += error.problems
             continue
