@@ -132,3 +132,58 @@ def test_the_command_line(policy: Path) -> None:
     assert (shown.exit_code, shown.stdout.split("\n")[0]) == (4, "deny")
     assert CliRunner().invoke(app, ["--server", "github"]).exit_code == 2
     assert "Example: " in CliRunner().invoke(app, ["--help"]).stdout
+
+
+EGRESS = """\
+version: 1
+egress:
+  rules:
+    - {id: docs, host: docs.example, paths: /3, methods: GET, max_request: 1KB, then: allow}
+    - {id: no-x, host: x.example, then: deny}
+    - {id: agents, host: a2a.example, protocol: a2a, then: ask}
+"""
+# sentence: the options, the exit code, the rule, what is told
+URLS: dict[str, tuple[list[str], int, str, str]] = {
+    "a URL that is allowed": (
+        ["https://docs.example/3/x?y"], 0, "docs", "-> docs: every condition holds"),
+    "another path": (
+        ["https://docs.example/2"], 4, "otherwise", "docs: the path is not below /3"),
+    "another method": (
+        ["https://docs.example/3", "--method", "post"], 4, "otherwise", "method is not GET"),
+    "a body that is too large": (
+        ["https://docs.example/3", "--size", "2KB"], 4, "docs", "larger than its max_request"),
+    "a port that is closed": (
+        ["https://docs.example:22/3"], 4, "connect_port", "no rule opens it"),
+    "a host that is denied outright": (["https://x.example/"], 4, "no-x", "-> no-x"),
+    "a protocol": (
+        ["https://a2a.example/", "--protocol", "a2a"], 3, "agents", "every condition holds"),
+    "a host with a tag": (
+        ["https://pastebin.com/"], 4, "otherwise", "the host is tagged carrier"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("words", "code", "rule", "told"), URLS.values(), ids=URLS)
+def test_urls(tmp_path: Path, words: list[str], code: int, rule: str, told: str) -> None:
+    app = typer.Typer()
+    app.command()(explain)
+    path = tmp_path / "p.yaml"
+    path.write_text(EGRESS, "utf-8")
+    given = ["--policy", str(path), "--state-dir", str(tmp_path), "--url", *words]
+    shown = CliRunner().invoke(app, given)
+    assert shown.exit_code == code
+    assert told in shown.stdout
+    found = json.loads(CliRunner().invoke(app, [*given, "--json"]).stdout)
+    assert found["rule"] == rule
+    assert [one["rule"] for one in found["tried"] if one["matched"]] == [rule]
+
+
+@pytest.mark.parametrize(
+    "words", [["docs.example"], ["https://a b/"], ["https://docs.example/", "--size", "2"]]
+)
+def test_urls_and_sizes_that_are_none(tmp_path: Path, words: list[str]) -> None:
+    app = typer.Typer()
+    app.command()(explain)
+    path = tmp_path / "p.yaml"
+    path.write_text(EGRESS, "utf-8")
+    given = ["--policy", str(path), "--state-dir", str(tmp_path), "--url", *words]
+    assert isinstance(CliRunner().invoke(app, given).exception, ConfigError)

@@ -30,6 +30,7 @@ BESIDE: dict[str, dict[str, Any]] = {
     "mcp.rules[].samples.match[].repeat": {"at": "/arguments/path", "text": "./", "times": 2},
     "mcp.rules[].where.POINTER match": {"exists": True},
     "egress.rules[]": {"id": "r", "then": "allow", "host": "docs.example"},
+    "egress.rules[].samples.match[]": {"url": "https://docs.example/"},
     "scan.allow[]": {"reason": "r", "rule": "secret.*"},
     "servers.NAME": {"url": "https://mcp.example/mcp"},
 }

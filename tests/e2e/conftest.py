@@ -148,7 +148,7 @@ def run_proxy(tmp_path: Path, pki: tuple[Path, Path]) -> Iterator[Callable[..., 
             injection: str = "ask",
             **changes: Any,
         ) -> InProcess:
-            text = POLICY.replace("MCP_PORT", str(port_of_mcp))
+            text = changes.pop("policy", POLICY).replace("MCP_PORT", str(port_of_mcp))
             text += f"scan: {{injection: {{results: {injection}}}}}\n"
             policy = tmp_path / "policy.yaml"
             policy.write_text(text)

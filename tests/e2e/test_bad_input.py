@@ -53,8 +53,8 @@ POLICIES: dict[str, tuple[str | None, list[str]]] = {
     "an empty file": ("", ["FILE: the file is empty (start with version: 1)"]),
     "a file of comments": ("# soon\n", ["FILE: the file is empty (start with version: 1)"]),
     "a key that nobody knows": ("version: 1\ncolour: red\n", [
-        "FILE:2: colour: unknown key (known keys: version, mode, extends, network, agents, "
-        "servers, mcp, egress, scan, hold)",
+        "FILE:2: colour: unknown key (known keys: version, mode, contact, extends, network, "
+        "agents, servers, mcp, egress, scan, hold)",
     ]),
     "the same key twice": ("version: 1\nmode: enforce\nmode: shadow\n", [
         "FILE:3: mode: duplicate key, first on line 2 (remove one)",
@@ -71,8 +71,8 @@ POLICIES: dict[str, tuple[str | None, list[str]]] = {
     "several problems at once": (
         "version: 1\ncolour: red\nmcp:\n  rules:\n    - {id: a, then: alow}\n"
         'egress:\n  rules:\n    - {id: b, host: "*.*.com", then: allow}\n', [
-            "FILE:2: colour: unknown key (known keys: version, mode, extends, network, agents, "
-            "servers, mcp, egress, scan, hold)",
+            "FILE:2: colour: unknown key (known keys: version, mode, contact, extends, network, "
+            "agents, servers, mcp, egress, scan, hold)",
             "FILE:5: mcp.rules.0.then: must be 'allow', 'ask' or 'deny' (did you mean allow?)",
             "FILE:8: egress.rules.0.host: a * is allowed only as the whole first label, as in "
             "*.example.com",

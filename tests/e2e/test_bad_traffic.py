@@ -369,7 +369,7 @@ MISMATCHES: dict[str, tuple[str, str, str, tuple[int, str]]] = {
         "paste.upstream.example", WEB_NAME, "GET / HTTP/1.1\r\nhost: HERE",
         (421, "host_mismatch")),
     "there is no Host header": (
-        WEB_NAME, WEB_NAME, "GET / HTTP/1.1\r\na: b", (403, "bad_authority")),
+        WEB_NAME, WEB_NAME, "GET / HTTP/1.1\r\na: b", (400, "bad_authority")),
     "the target names another host": (
         WEB_NAME, WEB_NAME, "GET https://paste.upstream.example/ HTTP/1.1\r\nhost: HERE",
         (400, "malformed_request")),

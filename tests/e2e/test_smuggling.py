@@ -16,9 +16,9 @@ import h2.connection
 import h2.events
 import pytest
 from harness import WEB_NAME, Web
+from http2_client import Http2Client, open_tls
 
 import mitmgate.mitm.gate
-import mitmgate.mitm.options
 
 HIDDEN = (
     b"POST /hidden HTTP/1.1\r\nhost: docs.upstream.example\r\ncontent-length: 2\r\n\r\n{}"
@@ -60,19 +60,8 @@ def test_clients_get_no_http2(run_proxy: Callable[..., Any], web: Web) -> None:
         assert connection.selected_alpn_protocol() == "http/1.1"
 
 
-@pytest.fixture
-def with_http2(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Switch HTTP/2 on, which the launcher refuses."""
-    options = mitmgate.mitm.options
-    monkeypatch.setattr(options, "DEFAULTS", {**options.DEFAULTS, "http2": True})
-    monkeypatch.setattr(
-        options, "REQUIRED", {k: v for k, v in options.REQUIRED.items() if k != "http2"}
-    )
-
-
-@pytest.mark.usefixtures("with_http2")
 def test_a_body_without_length_stays_a_body(run_proxy: Callable[..., Any], web: Web) -> None:
-    running = run_proxy().running
+    running = run_proxy(http2=True).running
     with tunnel(running.listen, str(running.authority.cert_path), web.port, ["h2"]) as connection:
         assert connection.selected_alpn_protocol() == "h2"
         assert post_without_length(connection, web.port) == 200
@@ -80,13 +69,29 @@ def test_a_body_without_length_stays_a_body(run_proxy: Callable[..., Any], web: 
     assert web.requests[0].endswith(HIDDEN)
 
 
-@pytest.mark.usefixtures("with_http2")
 def test_the_control_shows_that_the_hidden_request_would_run(
     run_proxy: Callable[..., Any], web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mitmgate.mitm.gate, "clean_request", lambda *_, **__: None)
-    running = run_proxy().running
+    for name in ("clean_request", "to_http1"):
+        monkeypatch.setattr(mitmgate.mitm.gate, name, lambda *_, **__: None)
+    running = run_proxy(http2=True).running
     with tunnel(running.listen, str(running.authority.cert_path), web.port, ["h2"]) as connection:
         post_without_length(connection, web.port)
         web.wait_for_requests(2)
     assert [request.split(b" ")[1] for request in web.requests] == [b"/visible", b"/hidden"]
+
+
+def test_a_length_without_its_body_does_not_eat_the_next_request(
+    run_proxy: Callable[..., Any], web: Web
+) -> None:
+    where = f"{WEB_NAME}:{web.port}"
+    running = run_proxy(http2=True).running
+    ca = str(running.authority.cert_path)
+    second = b"POST /b HTTP/1.1\r\nHost: x\r\ncontent-length: %d\r\n\r\n" % len(HIDDEN)
+    with open_tls(running.listen, ca, where) as connection:
+        client = Http2Client(connection, careful=False)
+        [answer] = client.wait(client.send(where, "/a", ("content-length", str(len(second)))))
+        assert (answer.status, b"malformed_request" in answer.body) == (400, True)
+        [answer] = client.wait(client.send(where, "/b", ("content-length", "0")))
+        assert answer.status == 200
+    assert [request.split(b" ")[1] for request in web.requests] == [b"/b"]

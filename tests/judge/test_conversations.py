@@ -430,10 +430,9 @@ def test_a_websocket_of_an_unknown_server_is_asked_about() -> None:
 
 @pytest.mark.parametrize(
     "headers",
-    [tuple(h for h in SOCKET if h[0] != "sec-websocket-protocol"),
-     (*SOCKET[:1], ("upgrade", "h2c"), *SOCKET[1:]),
+    [(*SOCKET[:1], ("upgrade", "h2c"), *SOCKET[1:]),
      tuple(("upgrade", "h2c") if h[0] == "upgrade" else h for h in SOCKET)],
-    ids=["no subprotocol", "two upgrades", "h2c"],
+    ids=["two upgrades", "h2c"],
 )  # fmt: skip
 def test_other_upgrades_of_unknown_hosts_are_refused(headers: Headers) -> None:
     outcome = decide(make_judge(), request("GET", "new.example", headers=headers))

@@ -67,7 +67,10 @@ def test_a_missing_host_header_is_an_empty_authority() -> None:
 HTTP2: dict[str, tuple[bytes, bytes | None, str]] = {
     "an authority alone": (b"a.example", None, "a.example"),
     "the same in both": (b"a.example", b"a.example", "a.example"),
-    "two names": (b"a.example", b"b.example", "a.example,b.example"),
+    "two names, the authority is not dialled": (b"a.example", b"files.example", "a.example"),
+    "two names, the Host is not dialled": (b"files.example", b"b.example", "b.example"),
+    "two names, neither is dialled": (b"a.example", b"b.example", "a.example"),
+    "two names, one that is none": (b"a@b.example", b"files.example", "a@b.example"),
     "a Host header alone": (b"", b"b.example", "b.example"),
 }
 

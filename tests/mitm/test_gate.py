@@ -155,6 +155,18 @@ class Broken:
     def unreachable(self, _flow: object, _error: str) -> Any:
         raise RuntimeError("a full disk, and more")
 
+    def tries_next(self, _flow: object) -> bool:
+        raise RuntimeError("a full disk, and more")
+
+    def refused_head(self, *_: object) -> Any:
+        raise RuntimeError("a full disk, and more")
+
+    def refusal(self, *_: object) -> Any:
+        raise RuntimeError("a full disk, and more")
+
+    def broken_off(self, *_: object) -> Any:
+        raise RuntimeError("a full disk, and more")
+
 
 def gate_stream() -> GateHttpStream:
     made = GateHttpStream(proxy_context(), 1, Broken())

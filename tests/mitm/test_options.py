@@ -53,6 +53,12 @@ async def test_the_defaults_are_safe(configure: Configure) -> None:
     }
 
 
+async def test_http2_goes_with_our_own_layers_only(configure: Configure) -> None:
+    assert configure(http2=True).options.http2 is True
+    with pytest.raises(ConfigError, match="http2"):
+        configure("http2=false", http2=True)
+
+
 def test_every_required_option_has_a_case_here() -> None:
     assert set(REQUIRED) <= {*UNSAFE, *NOT_THERE}
 

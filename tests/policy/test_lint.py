@@ -103,7 +103,19 @@ EGRESS = {
     "a host over a wildcard": ("host: a.x.example", "host: '*.x.example'", False),
     "all methods over some": ("host: a.example", "host: a.example, methods: GET", True),
     "some methods over all": ("host: a.example, methods: GET", "host: a.example", False),
-}
+    "all ports over some": ("host: a.example", "host: a.example, ports: 22", True),
+    "some ports over all": ("host: a.example, ports: 443", "host: a.example", False),
+    "a path over a deeper one": (
+        "host: a.example, paths: /a", "host: a.example, paths: /a/b", True),
+    "a path over one that begins alike": (
+        "host: a.example, paths: /a", "host: a.example, paths: /ab", False),
+    "one path over all": ("host: a.example, paths: /", "host: a.example", False),
+    "every protocol over one": ("host: a.example", "host: a.example, protocol: a2a", True),
+    "one protocol over every": ("host: a.example, protocol: a2a", "host: a.example", False),
+    "another agent": ("host: a.example, agent: a", "host: a.example", False),
+    "limits make no difference": (
+        "host: a.example", "host: a.example, max_request: 1KB, websocket: any", True),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize(("first", "second", "never"), EGRESS.values(), ids=EGRESS)
@@ -113,6 +125,27 @@ def test_egress_rules_that_never_decide(first: str, second: str, never: bool) ->
         f"    - {{id: two, then: allow, {second}}}\nmcp: {{rules: [{{id: all, then: ask}}]}}\n"
     )
     assert any("rule two never decides: one" in message for message in found) is never
+
+
+def _egress_pair(first: str, second: str, more: str = "") -> bool:
+    found = warnings(
+        f"egress:\n  rules:\n    - {{id: one, host: a.example, {first}}}\n"
+        f"    - {{id: two, host: a.example, {second}}}\n{more}"
+        "mcp: {rules: [{id: all, then: ask}]}\n"
+    )
+    return any("rule two never decides: one" in message for message in found)
+
+
+def test_an_allow_above_a_denial_of_what_can_be_read_in_two_ways() -> None:
+    assert _egress_pair("paths: /a, then: allow", "paths: /a/b, then: allow")
+    assert not _egress_pair("paths: /a, then: allow", "paths: /a/b, then: deny")
+
+
+def test_an_allow_without_ports_above_a_denial_of_every_port() -> None:
+    opening = "    - {id: three, host: b.example, ports: 22, then: allow}\n"
+    assert _egress_pair("then: allow", "then: deny")
+    assert not _egress_pair("then: allow", "then: deny", opening)
+    assert _egress_pair("then: allow", "ports: [80, 443], then: deny", opening)
 
 
 def test_a_server_that_no_rule_is_for() -> None:
@@ -188,6 +221,35 @@ def test_rules_that_are_too_broad(section: str, rule: str, told: bool) -> None:
     rest = "" if section == "mcp" else "mcp: {rules: [{id: all, then: deny}]}\n"
     found = warnings(f"{rest}{section}: {{rules: [{{id: r, {rule}}}]}}\n")
     assert any("rule r allows every" in one or "opens every" in one for one in found) is told
+
+
+NO_GISTS = "{id: nope, host: gist.github.com, then: deny}, "
+# sentence: the rules above, the rule, what is said of it
+CARRIERS: dict[str, tuple[str, str, str | None]] = {
+    "a paste": ("", "host: pastebin.com, then: allow", "pastebin.com (Pastebin)"),
+    "a domain with gists": (
+        "", 'host: "*.github.com", then: allow', "gist.github.com (GitHub Gist)"),
+    "gists that a rule above denies": (NO_GISTS, 'host: "*.github.com", then: allow', None),
+    "gists of which a rule above denies some": (
+        NO_GISTS.replace("then", "methods: POST, then"), 'host: "*.github.com", then: allow',
+        "gist.github.com (GitHub Gist)"),
+    "a name below a tunnel": ("", "host: x.ngrok.io, then: allow", "*.ngrok.io (ngrok)"),
+    "some paths of it": ("", "host: script.google.com, paths: /macros/ours, then: allow", None),
+    "all paths of it": (
+        "", "host: script.google.com, paths: /, then: allow", "script.google.com"),
+    "a paste that is asked about": ("", "host: pastebin.com, then: ask", None),
+    "another host": ("", "host: docs.example.com, then: allow", None),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("above", "rule", "told"), CARRIERS.values(), ids=CARRIERS)
+def test_rules_that_open_a_host_that_carries_data(above: str, rule: str, told: str | None) -> None:
+    found = warnings(
+        "mcp: {rules: [{id: all, then: deny}]}\n"
+        f"egress: {{rules: [{above}{{id: r, {rule}}}]}}\n"
+    )
+    assert len(found) == (told is not None)
+    assert all(told and f"rule r allows {told}" in one for one in found)
 
 
 def test_rules_that_loosen_a_locked_layer(tmp_path: Path) -> None:

@@ -180,9 +180,8 @@ REFUSED = {
     ),
     "a key of a later version": (
         "limits: {}",
-        ["p.yaml:2: limits: unknown key (known keys: version, mode, extends, network, agents, "
-         "servers, mcp, "
-         "egress, scan, hold)"],
+        ["p.yaml:2: limits: unknown key (known keys: version, mode, contact, extends, network, "
+         "agents, servers, mcp, egress, scan, hold)"],
     ),
     "a verdict with a typo": (
         "mcp: {otherwise: alow}",

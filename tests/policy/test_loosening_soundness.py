@@ -7,6 +7,7 @@ import dataclasses
 import json
 import random
 from collections.abc import Iterator
+from math import inf
 from typing import Any
 
 from hypothesis import given
@@ -16,7 +17,12 @@ from mitmgate.policy.call import Call, EgressCall
 from mitmgate.policy.compiled import Policy
 from mitmgate.policy.compiling import compile_policy
 from mitmgate.policy.decide import decide, decide_result, hidden_names, scan_effect
-from mitmgate.policy.egress import connect_denied, decide_egress, issues_tokens
+from mitmgate.policy.egress import (
+    connect_denied,
+    decide_egress,
+    deciding_egress,
+    issues_tokens,
+)
 from mitmgate.policy.loosening import loosened
 from mitmgate.policy.models import PolicyFile, RulesFile
 from mitmgate.policy.verdict import Decision, Verdict
@@ -38,6 +44,8 @@ WHERES: tuple[Document, ...] = (
     {"/arguments/f": {"exists": False}},
 )
 GLOBS = ("x", "xy", "y", "x*", "*y", "*", "ab://*", "ab://x/*", "*1")
+PORTS = (22, 443, 9000)
+REQUESTED = ("/", "/a", "/a/b", "/A/b", "/ab", "/%61/b", "/a/../b", "/a;x/b", "/b%2f..%2fa")
 METHODS = ("tools/call", "resources/read", "tools/list", "ping", "*", "tools/*")
 
 
@@ -91,6 +99,13 @@ def egress_entry(draw: random.Random, number: int) -> Document:
     entry["host"] = some(draw, "h.example", "*.example", "i.example", "*.h.example")
     _given(draw, entry, "methods", 0.4, some(draw, "GET", "POST", ["GET", "POST"]))
     _given(draw, entry, "oauth", 0.2, True)
+    _given(draw, entry, "ports", 0.3, draw.sample(PORTS, draw.choice((1, 2))))
+    _given(draw, entry, "paths", 0.3, some(draw, "/", "/a", "/a/b", "/A", ["/a", "/b"]))
+    _given(draw, entry, "protocol", 0.15, some(draw, "http", "a2a", ["http", "a2a"]))
+    for key in ("max_request", "max_session"):
+        _given(draw, entry, key, 0.15, some(draw, "1KB", "2KB"))
+    _given(draw, entry, "websocket", 0.15, some(draw, "text", "any"))
+    _given(draw, entry, "dns", 0.1, True)
     return entry
 
 
@@ -230,16 +245,50 @@ def laxer_call(old: Policy, new: Policy, call: Call) -> str | None:
     return None
 
 
+def end_of(policy: Policy, call: EgressCall) -> Decision:
+    """Return what becomes of *call*: the tunnel is asked for first."""
+    return connect_denied(policy, call.host, call.port) or decide_egress(policy, call)
+
+
+def opened(policy: Policy, call: EgressCall) -> tuple[bool, int, bool, float]:
+    """Return what *policy* opens for *call* beside its verdict; more is laxer, item by item."""
+    rule = deciding_egress(policy, call)
+    assert issues_tokens(policy, call) == (rule is not None and rule.oauth)
+    if rule is None:
+        return False, 0, False, inf
+    sockets = (None, "text", "any").index(rule.websocket)
+    return rule.oauth, sockets, rule.dns, rule.max_session or inf
+
+
 def laxer_request(old: Policy, new: Policy, call: EgressCall) -> str | None:
+    before, after = end_of(old, call), end_of(new, call)
+    if after.verdict < before.verdict:
+        return f"egress: verdict of {after.rule}, was {before.rule}"
     before, after = decide_egress(old, call), decide_egress(new, call)
     if after.verdict < before.verdict:
         return f"egress: verdict of {after.rule}, was {before.rule}"
-    if after.verdict is not Verdict.DENY and issues_tokens(new, call) > issues_tokens(old, call):
-        return f"egress: {after.rule} has oauth"
+    if after.verdict is not Verdict.DENY:
+        pairs = zip(opened(old, call), opened(new, call), strict=True)
+        if any(now > was for was, now in pairs):
+            return f"egress: {after.rule} opens more"
     was, now = (connect_denied(policy, call.host, call.port) for policy in (old, new))
     if was is not None and now is None and new.unknown_servers is not Verdict.DENY:
         return f"a tunnel that {was.rule} refused"
     return None
+
+
+def some_request(draw: random.Random) -> EgressCall:
+    return EgressCall(
+        some(draw, "ci", "10.0.0.1"),
+        some(draw, "h.example", "i.example", "x.h.example"),
+        draw.choice((443, 443, *PORTS)),
+        some(draw, "GET", "POST"),
+        draw.choice(REQUESTED),
+        frozenset({"g"}),
+        some(draw, 3600.0 * 3, 3600.0 * 12),
+        some(draw, "http", "http", "a2a"),
+        some(draw, 0, 1025, 5000),
+    )
 
 
 def find_laxer(seed: int, calls: int = 40) -> tuple[bool, str | None]:
@@ -253,11 +302,7 @@ def find_laxer(seed: int, calls: int = 40) -> tuple[bool, str | None]:
         found = laxer_call(old, new, some_call(draw))
         if found is not None:
             return True, found
-        host = some(draw, "h.example", "i.example", "x.h.example")
-        request = EgressCall(
-            some(draw, "ci", "10.0.0.1"), host, 443, some(draw, "GET", "POST"), "/",
-            frozenset({"g"}), some(draw, 3600.0 * 3, 3600.0 * 12),
-        )  # fmt: skip
+        request = some_request(draw)
         found = laxer_request(old, new, request)
         if found is not None:
             return True, found

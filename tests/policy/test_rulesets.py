@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -9,14 +10,16 @@ from typing import Any
 
 import pytest
 
-from mitmgate.policy.call import Call, EgressCall
+from mitmgate.policy.call import Call, EgressCall, request_call
 from mitmgate.policy.compiled import Policy
 from mitmgate.policy.decide import decide
 from mitmgate.policy.egress import decide_egress
+from mitmgate.policy.hosts import tags_of
 from mitmgate.policy.layers import LoadedLayer, read_layer, shipped_packs
 from mitmgate.policy.lint import lint
 from mitmgate.policy.load import ReadPolicy, read_policy
-from mitmgate.policy.models import McpRuleEntry, RulesFile
+from mitmgate.policy.models import EgressRuleEntry, McpRuleEntry, RulesFile
+from mitmgate.policy.models_list import model_apis
 from mitmgate.policy.samples import sample_problems
 
 PAGE = Path(__file__).parents[2] / "docs" / "packs.md"
@@ -25,6 +28,7 @@ STARTERS = ["observe", "balanced", "strict"]
 PREFIXES = {
     "shells": "shells", "destructive-commands": "destructive", "credential-files": "credentials",
     "git": "git", "databases": "databases", "cloud": "cloud", "reads": "reads",
+    "git-hosts": "git-hosts", "model-apis": "model-apis", "documentation": "documentation",
 }  # fmt: skip
 LISTED = "what only a run would tell"
 
@@ -41,8 +45,12 @@ def pack(name: str) -> tuple[LoadedLayer, RulesFile]:
     return layer, layer.file
 
 
-def rules(name: str) -> tuple[McpRuleEntry, ...]:
+def calls(name: str) -> tuple[McpRuleEntry, ...]:
     return pack(name)[1].mcp.rules
+
+
+def rules(name: str) -> tuple[McpRuleEntry | EgressRuleEntry, ...]:
+    return (*calls(name), *pack(name)[1].egress.rules)
 
 
 @cache
@@ -90,10 +98,6 @@ def test_each_rule_says_what_it_is_and_shows_it(name: str) -> None:
         assert len(rule.samples.other) >= 3, rule.id
 
 
-def test_no_pack_has_rules_that_cannot_have_samples() -> None:
-    assert [name for name in PREFIXES if pack(name)[1].egress.rules] == []
-
-
 def test_ids_are_unique_over_all_packs() -> None:
     ids = [rule.id for name in PREFIXES for rule in rules(name)]
     assert len(ids) == len(set(ids))
@@ -117,9 +121,62 @@ def globs(rule: McpRuleEntry) -> set[str]:
 def test_the_rules_that_catch_other_spellings_know_every_command(
     name: str, catching: list[str], specific: list[str]
 ) -> None:
-    by_id = {rule.id: globs(rule) for rule in rules(name)}
+    by_id = {rule.id: globs(rule) for rule in calls(name)}
     wanted = set().union(*(by_id[one] for one in specific))
     assert {one: sorted(wanted - by_id[one]) for one in catching} == {one: [] for one in catching}
+
+
+# --- presets of hosts -------------------------------------------------------------------------
+
+OPENED = "version: 1\nextends: [git-hosts, documentation, model-apis]\n"
+
+
+def requested(url: str, method: str = "GET", size: int = 0) -> tuple[str, str]:
+    policy = read_policy(OPENED, file="p").policy
+    call = dataclasses.replace(request_call(url, method, "agent"), size=size)
+    decision = decide_egress(policy, call)
+    return decision.verdict.word, decision.rule
+
+
+PRESETS = {
+    "a clone begins": (
+        ("https://github.com/a/b.git/info/refs",), ("allow", "git-hosts-read")),
+    "a clone goes on": (
+        ("https://github.com/a/b.git/git-upload-pack", "POST"),
+        ("ask", "git-hosts-exchange")),
+    "a gist": (("https://gist.github.com/x",), ("deny", "git-hosts-snippets")),
+    "a gist through the API": (
+        ("https://api.github.com/gists", "POST"),
+        ("deny", "git-hosts-snippets-by-path")),
+    "a gist through the API, spelt otherwise": (
+        ("https://api.github.com/%67ists", "POST"),
+        ("deny", "git-hosts-snippets-by-path")),
+    "documentation": (
+        ("https://docs.python.org/3/",), ("allow", "documentation-read")),
+    "a body to documentation": (
+        ("https://docs.python.org/3/", "GET", 2000), ("deny", "documentation-read")),
+    "a model": (
+        ("https://api.openai.com/v1/responses", "POST"), ("allow", "model-apis-call")),
+    "another host": (("https://pastebin.com/",), ("deny", "otherwise")),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("given", "expected"), PRESETS.values(), ids=PRESETS)
+def test_presets(given: tuple[Any, ...], expected: tuple[str, str]) -> None:
+    assert requested(*given) == expected
+
+
+def test_the_preset_of_model_apis_knows_the_list_but_shared_names() -> None:
+    opened = {host for rule in pack("model-apis")[1].egress.rules for host in rule.host}
+    assert opened == {api.host for api in model_apis() if not api.host.startswith("*.")}
+
+
+@pytest.mark.parametrize(("name", "tag"), [("git-hosts", "git"), ("documentation", "docs")])
+def test_a_preset_opens_only_hosts_of_its_tag_and_no_carrier(name: str, tag: str) -> None:
+    for rule in pack(name)[1].egress.rules:
+        if rule.then != "deny":
+            found = {host: tags_of(host.replace("*", "x")) for host in rule.host}
+            assert found == dict.fromkeys(rule.host, (tag,))
 
 
 # --- starters ---------------------------------------------------------------------------------

@@ -90,3 +90,36 @@ def test_repeats_that_are_refused(entry: str, said: str) -> None:
         told(LONG, "match", f"{QUERY}, repeat: {{{entry}}}}}")
     [problem] = caught.value.problems
     assert said in str(problem)
+
+
+# sentence: the rule, match or other, the sample, what is said of it
+REQUESTS = {
+    "a request that matches": ("paths: /a", "match", "url: 'https://h.example/a?b#c'", None),
+    "one that does not": (
+        "paths: /a", "match", "url: 'https://h.example/b'", "the path is not below /a"),
+    "one that should not": ("paths: /a", "other", "url: 'https://h.example/a'", "and it does"),
+    "another host": ("methods: GET", "other", "url: 'https://i.example/'", None),
+    "another method": (
+        "methods: GET", "match", "url: 'https://h.example/', method: POST", "is not GET"),
+    "the port of the scheme": ("ports: 80", "match", "url: 'http://h.example/'", None),
+    "a port of the URL": ("ports: 22", "match", "url: 'https://h.example:22/'", None),
+    "no web port": ("methods: GET", "other", "url: 'https://h.example:22/'", None),
+    "a protocol": ("protocol: a2a", "match", "url: 'https://h.example/', protocol: a2a", None),
+    "who and when are no part of it": (
+        "agent: ci, time: {from: '09:00', to: '09:01'}", "match", "url: 'https://h.example/'",
+        None),
+    "no URL": ("methods: GET", "match", "url: h.example", "a URL begins with https:// or"),
+    "no host": ("methods: GET", "match", "url: 'https://a b/'", "host"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("rule", "kind", "sample", "said"), REQUESTS.values(), ids=REQUESTS)
+def test_samples_of_egress_rules(rule: str, kind: str, sample: str, said: str | None) -> None:
+    text = (
+        "version: 1\negress: {rules: [{id: r, host: h.example, then: allow, "
+        f"{rule}, samples: {{{kind}: [{{{sample}}}]}}}}]}}"
+    )
+    file = load_model(RulesFile, text, file="p")
+    found = [problem.message for problem in sample_problems(load(text, file="p"), file)]
+    assert len(found) == (said is not None)
+    assert all(said and said in message and message.startswith("rule r: ") for message in found)

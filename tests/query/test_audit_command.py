@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from mitmgate.cli.app import invoke
+from mitmgate.query.show import record_line
 from mitmgate.record.audit import TORN_NOTE, note_record
 
 BASE = {"v": 1, "time": "2026-11-21T08:00:00.000Z"}
@@ -29,6 +30,9 @@ def decision(number: str, **more: Any) -> dict[str, Any]:
 
 RECORDS: list[dict[str, Any]] = [
     {**BASE, "type": "start", "tool": "mitmgate 0.1.0", "mode": "enforce"},
+    {**BASE, "type": "policy", "result": "applied", "policy": "sha256:ab", "before": "sha256:cd",
+     "changes": ["rule r is gone, it denied"], "changes_total": 1, "operator": "eva",
+     "problem": None},
     decision("a", time="2026-11-21T07:00:00.000Z"),
     decision("b", verdict="ask", tool="push_files", rule="otherwise"),
     {**BASE, "type": "resolution", "id": "b.0", "answer": "allow", "via": "console",
@@ -202,3 +206,13 @@ def test_follow_shows_what_comes_and_starts_again_with_a_new_file(state: Path) -
             assert json.loads(process.stdout.readline())["exchange"] == "g"
         finally:
             process.terminate()
+
+
+def test_a_new_policy_is_no_damage_and_can_be_followed(
+    state: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert _audit(state, "query") == 0
+    assert capsys.readouterr().err == ""
+    assert record_line(RECORDS[1]) == (
+        "2026-11-21 08:00:00  policy sha256:ab: applied by eva, 1 change loosens"
+    )

@@ -19,6 +19,8 @@ from mitmgate.cli import (
     demo,
     env,
     explain,
+    indexes,
+    learn,
     operator,
     packs,
     policy,
@@ -85,6 +87,8 @@ app.command()(operator.deny)
 app.command()(servers.servers)
 app.command()(replay.replay)
 app.command()(packs.packs)
+app.command()(indexes.indexes)
+app.command()(learn.learn)
 app.command()(schema.schema)
 app.add_typer(policy.app, name="policy")
 app.add_typer(agent.app, name="agent")

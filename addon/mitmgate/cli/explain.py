@@ -7,15 +7,14 @@ import time
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from mitmgate.errors import ConfigError, Problem, WireError
 
 if TYPE_CHECKING:
-    from mitmgate.policy.call import Call
+    from mitmgate.policy.call import Call, EgressCall
     from mitmgate.policy.load import Policy
     from mitmgate.policy.trace import Step
     from mitmgate.policy.verdict import Decision
@@ -39,6 +38,12 @@ def explain(
     ] = None,
     url: Annotated[
         str | None, typer.Option(help="A URL that is not MCP: explain the egress rules.")
+    ] = None,
+    protocol: Annotated[
+        Literal["http", "websocket", "a2a"], typer.Option(help="What is spoken at --url.")
+    ] = "http",
+    size: Annotated[
+        str | None, typer.Option(metavar="SIZE", help="The body sent to --url, as in 2MB.")
     ] = None,
     agent: Annotated[str, typer.Option(help="The agent that calls.")] = "explain",
     read_only: Annotated[
@@ -69,23 +74,30 @@ def explain(
 
     rules, source = policy_in_force(policy, state_dir(state), locked)
     now = _time(at)
+    tags: tuple[str, ...] = ()
     if url is not None:
-        decision, steps = _egress(rules, url, agent, method, now)
+        request = replace(_requested(rules, url, agent, method, now),
+                          protocol=protocol, size=_size(size) if size else 0)  # fmt: skip
+        decision, steps = _egress(rules, request)
+        tags = _tags(request)
         known: str | None = ""
     else:
         if server is None or (tool is None and params is None):
-            told = "a call needs --server and --tool; --url is for traffic that is not MCP"
-            raise typer.BadParameter(told)
+            needed = "a call needs --server and --tool; --url is for traffic that is not MCP"
+            raise typer.BadParameter(needed)
         known = server if server in rules.server_urls else None
         call = _call(rules, known, method, tool, _params(tool, args, params), agent, now)
         if read_only is not None:
             call = replace(call, annotations={"readOnlyHint": read_only})
         decision, steps = judge(rules, call)
     if as_json:
-        typer.echo(json.dumps(_as_dict(decision, steps, rules, source), ensure_ascii=False))
+        told = _as_dict(decision, steps, rules, source) | {"tags": list(tags)}
+        typer.echo(json.dumps(told, ensure_ascii=False))
     else:
         if known is None:
             typer.echo(f"no server of this policy is named {server!r}: an unknown endpoint\n")
+        if tags:
+            typer.echo(f"the host is tagged {', '.join(tags)}\n")
         typer.echo(_as_text(decision, steps, f"{source} ({rules.hash})"))
     raise typer.Exit(EXIT_CODES[decision.verdict.word])
 
@@ -121,25 +133,46 @@ def _params(tool: str | None, args: str, params: str | None) -> dict[str, Any]:
     return {"name": tool, "arguments": _object(args, "--args")}
 
 
-def _egress(
-    policy: Policy, url: str, agent: str, method: str, now: float
-) -> tuple[Decision, list[Step]]:
-    from mitmgate.net.authority import normalise_host
-    from mitmgate.policy.call import EgressCall
-    from mitmgate.policy.egress import decide_egress
-    from mitmgate.policy.trace import trace_egress
+def _egress(policy: Policy, call: EgressCall) -> tuple[Decision, list[Step]]:
+    from mitmgate.policy.egress import connect_denied, decide_egress
+    from mitmgate.policy.trace import Step, trace_egress
 
-    parts = urlsplit(url)
+    steps = trace_egress(policy, call)
+    refused = connect_denied(policy, call.host, call.port)
+    if refused is None:
+        return decide_egress(policy, call), steps
+    # The tunnel is refused before any rule sees the request.
+    if not any(step.matched and step.rule == refused.rule for step in steps):
+        steps = [Step(refused.rule, True, refused.reason)]
+    return refused, steps
+
+
+def _requested(policy: Policy, url: str, agent: str, method: str, now: float) -> EgressCall:
+    from mitmgate.policy.call import request_call
+
+    verb = "GET" if method == "tools/call" else method.upper()
     try:
-        host = normalise_host(parts.hostname or "")
-        port = parts.port or (80 if parts.scheme == "http" else 443)
-    except (ValueError, WireError) as error:
+        call = request_call(url, verb, agent)
+    except WireError as error:
         hint = "as in --url https://example.com/path"
         raise ConfigError(Problem(f"no URL: {error}", key="--url", hint=hint)) from None
-    verb = "GET" if method == "tools/call" else method.upper()
-    groups = policy.agents.groups_of(agent)
-    call = EgressCall(agent, host, port, verb, parts.path or "/", groups, now)
-    return decide_egress(policy, call), trace_egress(policy, call)
+    return replace(call, groups=policy.agents.groups_of(agent), now=now)
+
+
+def _tags(call: EgressCall) -> tuple[str, ...]:
+    from mitmgate.policy.hosts import tags_of
+
+    return tags_of(call.host)
+
+
+def _size(text: str) -> int:
+    from mitmgate.policy.syntax import parse_size
+
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        hint = "as in --size 2MB"
+        raise ConfigError(Problem(str(error), key="--size", hint=hint)) from None
 
 
 def _time(text: str | None) -> float:

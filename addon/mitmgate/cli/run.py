@@ -69,6 +69,9 @@ def run(
             "--trust-reload", help="Put changed policies in force without an operator's word."
         ),
     ] = False,
+    http2: Annotated[
+        bool, typer.Option("--http2", help="Speak HTTP/2 with clients; with servers HTTP/1.1.")
+    ] = False,
     is_open: Annotated[
         bool, typer.Option("--open", help="Listen beyond loopback without agent credentials.")
     ] = False,
@@ -110,6 +113,7 @@ def run(
         upstream_ca=upstream_ca,
         shadow=shadow,
         trust_reload=trust_reload,
+        http2=http2,
         options=tuple(options or ()),
     )
     key = read_key_file(operator_key_file) if operator_key_file is not None else None

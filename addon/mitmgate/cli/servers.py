@@ -21,7 +21,12 @@ if TYPE_CHECKING:
 _SHOWN_TOOLS = 8
 _SHOWN_AGENTS = 4
 _SHOWN_ENTRIES = 10
-_TRANSPORTS = {"streamable_http": "streamable HTTP", "sse": "HTTP+SSE", "websocket": "WebSocket"}
+_TRANSPORTS = {
+    "streamable_http": "streamable HTTP",
+    "sse": "HTTP+SSE",
+    "websocket": "WebSocket",
+    "delegated": "a model API",
+}
 
 
 def servers(

@@ -11,10 +11,12 @@ import contextlib
 from dataclasses import replace
 
 from mitmgate.errors import WireError
+from mitmgate.judge.authorization import PROTOCOL
 from mitmgate.judge.batches import batch_problem, judge_batch
 from mitmgate.judge.calls import unknown_server
 from mitmgate.judge.channels import judge_endpoint_event
 from mitmgate.judge.context import Context
+from mitmgate.judge.delegations import learn_listed
 from mitmgate.judge.effects import (
     ALLOWED,
     Concluded,
@@ -24,6 +26,8 @@ from mitmgate.judge.effects import (
     weigh,
 )
 from mitmgate.judge.inputs import AnswerInput, EventInput
+from mitmgate.judge.oauth import MOST_ANSWER
+from mitmgate.judge.pins import as_card, with_pins
 from mitmgate.judge.prepare import PreparedAnswer, PreparedMessage
 from mitmgate.judge.results import asks_inside, judge_failure, judge_result
 from mitmgate.judge.state import Exchange
@@ -41,6 +45,8 @@ from mitmgate.wire.sessions import Open
 from mitmgate.wire.strictjson import parse_json
 from mitmgate.wire.surfaces import Surface
 
+# What a model API tells of servers that it called, and agent cards (`walk_json`).
+_TOLD = frozenset({Surface.DEFINITIONS, Surface.RESULTS})
 _UNREAD = frozenset({"unknown_encoding", "bad_encoding", "body_too_large"})
 
 
@@ -59,8 +65,10 @@ def judge_answer(context: Context, prepared: PreparedAnswer) -> Concluded:
         if early is not None:
             return early
     if not exchange.mcp:
-        return _judge_egress(context, prepared)
+        card = as_card(context, prepared)
+        return with_pins(context, card, _judge_egress(context, card))
     _join(context, given)
+    _learn_challenge(context, prepared)
     body = prepared.body
     if _is_hidden_stream(prepared):
         problem = WireError("parse_error", "the answer could be read as an event stream")
@@ -226,12 +234,17 @@ def _judge_server_call(
 
 def _judge_egress(context: Context, prepared: PreparedAnswer) -> Concluded:
     policy, exchange = context.policy, context.exchange
+    is_oauth = exchange.subject.protocol == PROTOCOL
+    if is_oauth and _size(prepared) > MOST_ANSWER:
+        too_large = WireError("body_too_large", f"an answer of more than {MOST_ANSWER} bytes")
+        return _refused(exchange, too_large, ())
     _learn_metadata(context, prepared)
+    learn_listed(context, prepared)
     # What a model says comes from its conversation: what was let in there is no news.
     model = is_model_api(exchange.subject.host)
     findings = tuple(
         f
-        if f.surface is Surface.DEFINITIONS
+        if f.surface in _TOLD
         else replace(
             f,
             surface=Surface.MODEL_REQUEST
@@ -239,6 +252,8 @@ def _judge_egress(context: Context, prepared: PreparedAnswer) -> Concluded:
             else Surface.EGRESS_RESPONSE,
         )
         for f in prepared.findings
+        # Tokens are what was asked for here.
+        if not (is_oauth and f.detector == "secrets")
     )
     problem = prepared.body.problem
     if problem is not None and problem.code in _UNREAD and _is_watched(policy):
@@ -246,13 +261,26 @@ def _judge_egress(context: Context, prepared: PreparedAnswer) -> Concluded:
     return _found(policy, exchange, findings)
 
 
+def _size(prepared: PreparedAnswer) -> int:
+    given = prepared.input
+    raw = len(given.body) if isinstance(given, AnswerInput) else len(given.data)
+    return max(raw, len(prepared.body.text or ""))
+
+
+def _learn_challenge(context: Context, prepared: PreparedAnswer) -> None:
+    head, endpoint = prepared.input.head, context.exchange.endpoint
+    challenge = head.get("www-authenticate") if head.status in (401, 403) else None
+    if challenge is not None and endpoint is not None:
+        context.memory.tokens.challenged(endpoint, challenge)
+
+
 def _learn_metadata(context: Context, prepared: PreparedAnswer) -> None:
-    exchange, text = context.exchange, prepared.body.text
-    if exchange.endpoint is None or "/.well-known/" not in exchange.endpoint.path or text is None:
+    exchange, text, tokens = context.exchange, prepared.body.text, context.memory.tokens
+    if exchange.endpoint is None or text is None or not tokens.is_metadata(exchange.endpoint):
         return
     if exchange.subject.method == "GET" and prepared.input.head.status == 200:
         with contextlib.suppress(WireError):
-            context.memory.tokens.learn(exchange.endpoint, parse_json(text))
+            tokens.learn(exchange.endpoint, parse_json(text))
 
 
 def _is_watched(policy: Policy) -> bool:

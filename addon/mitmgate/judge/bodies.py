@@ -14,6 +14,7 @@ from typing import Any
 from mitmgate.errors import WireError
 from mitmgate.record.redact import Redacted, Redaction, Redactor, Sample, expand
 from mitmgate.wire.body import decode_body, decode_text
+from mitmgate.wire.strictjson import parse_json
 
 STORED_LIMIT = 1024 * 1024
 _STAND_IN = b"\xff"
@@ -54,6 +55,8 @@ def encode_body(
     if found is None:
         return StoredBody(incomplete_body(len(plain), "charset"))
     form = media.startswith("application/x-www-form-urlencoded")
+    if _is_oauth(text, form=form):
+        return StoredBody(incomplete_body(len(plain), "oauth"))
     redacted = redactor.form(text) if form else redactor.document(text)
     if redacted is None:
         return StoredBody(incomplete_body(len(plain), "secret"))
@@ -62,6 +65,32 @@ def encode_body(
     if charset != "utf-8" or mark:
         record |= {"charset": charset, "bom": mark}
     return StoredBody(with_redactions(record, redacted))
+
+
+_OAUTH_FIELDS = ("grant_type=", "client_secret=", "client_assertion=", "code_verifier=",
+                 "token=", "assertion=", "refresh_token=")  # fmt: skip
+_OAUTH_MEMBERS = frozenset(
+    {"access_token", "refresh_token", "id_token", "client_secret", "registration_access_token",
+     "client_assertion", "device_code"}
+)  # fmt: skip
+
+
+def _is_oauth(text: str, *, form: bool) -> bool:
+    """Tell whether *text* is a request to, or an answer of, an endpoint of OAuth.
+
+    RFC 6749, 7009, 7591, 7662, 8628: of such a body nothing is stored.
+    """
+    if form:
+        return any(part.startswith(_OAUTH_FIELDS) for part in text.split("&"))
+    if not text.lstrip().startswith("{") or not any(f'"{name}"' in text for name in _OAUTH_MEMBERS):
+        return False
+    try:
+        value = parse_json(text)
+    except WireError:
+        return False
+    return isinstance(value, Mapping) and any(
+        isinstance(value.get(name), str) for name in _OAUTH_MEMBERS
+    )
 
 
 def incomplete_body(length: int, why: str) -> dict[str, Any]:

@@ -155,7 +155,7 @@ def unknown_server(context: Context) -> tuple[Decision, str] | None:
     saw(context)
     home, url = _home(exchange)
     decision = decide_unknown(context.policy, url)
-    question = _question(exchange.subject.agent, home)
+    question = question_of(exchange.subject.agent, home)
     decision = with_remembered(decision, memory.remembered(question))
     if decision.verdict is not Verdict.ALLOW:
         return decision, question
@@ -168,13 +168,14 @@ def denied_before(context: Context, endpoint: Endpoint) -> tuple[Decision, str] 
     The stream that tells of it lends it its own approval, and nothing more.
     """
     subject = context.exchange.subject
-    question = _question(subject.agent, endpoint)
+    question = question_of(subject.agent, endpoint)
     if subject.server is not None or context.memory.remembered(question) != "deny":
         return None
     return replace(decide_unknown(context.policy, subject.endpoint), verdict=Verdict.DENY), question
 
 
-def _question(agent: str, endpoint: Endpoint) -> str:
+def question_of(agent: str, endpoint: Endpoint) -> str:
+    """Return the question whether *agent* may speak MCP to *endpoint*, which no server names."""
     # What is shown of a URL may be cut short or redacted; an answer is for this very one.
     path = hashlib.sha256(endpoint.path.encode("utf-8", "replace")).hexdigest()[:16]
     return f"server {agent} {endpoint.scheme}://{endpoint.host}:{endpoint.port} {path}"

@@ -7,6 +7,7 @@ thread. ``conclude`` consults policy and memory and belongs on the event loop.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Literal, assert_never
 
@@ -15,7 +16,7 @@ from mitmgate.judge.agents import refusal_of
 from mitmgate.judge.answers import judge_answer, judge_server
 from mitmgate.judge.calls import brief, judge_client
 from mitmgate.judge.context import Context
-from mitmgate.judge.effects import Concluded, Weighed, refused
+from mitmgate.judge.effects import Concluded, Weighed, on_surface, refused
 from mitmgate.judge.inputs import (
     AnswerInput,
     ConnectInput,
@@ -42,6 +43,7 @@ from mitmgate.judge.prepare import (
 )
 from mitmgate.judge.replies import Reply, denials, reply_for
 from mitmgate.judge.requests import judge_request
+from mitmgate.judge.sockets import judge_message
 from mitmgate.judge.state import Exchange, Memory
 from mitmgate.judge.substitutes import Stoppable, substitute
 from mitmgate.policy.load import Policy
@@ -53,14 +55,18 @@ from mitmgate.wire.jsonrpc import Batch, Request, RequestId
 from mitmgate.wire.mirror import mirrored, rewritten
 from mitmgate.wire.recognise import target_name
 from mitmgate.wire.strictjson import encode_json
-from mitmgate.wire.surfaces import DEFINING_METHODS
+from mitmgate.wire.surfaces import DEFINING_METHODS, Surface
 
 type Prepared = Stoppable | ConnectInput | DialInput | EndInput
 
 # Shadow covers rules and scanners only (DESIGN section 3): these decided nothing else.
 _SHADOWED = frozenset(
-    {"rule", "otherwise", "unknown_server", "housekeeping", "finding", "answer", "port", "hidden"}
-)
+    {
+        "rule", "otherwise", "unknown_server", "housekeeping", "finding", "answer", "port",
+        "hidden", "request_too_large", "session_budget", "dns_over_https", "websocket_refused",
+        "binary_refused", "card_changed",
+    }
+)  # fmt: skip
 
 
 class Judge:
@@ -107,7 +113,7 @@ class Judge:
                 return lambda: prepare_event(given, lookup, self.scanner, others)
             case MessageInput():
                 known, others = self._lookup(given.exchange), self._others(given.exchange)
-                return lambda: prepare_message(given, known or _nothing, self.scanner, others)
+                return lambda: prepare_message(given, known, self.scanner, others)
             case ConnectInput() | DialInput() | EndInput():
                 return lambda: given
             case _:
@@ -123,6 +129,15 @@ class Judge:
         *now* is in seconds since the epoch.
         """
         self._memory.now = now
+        outcome = self._concluded(prepared)
+        if outcome is None or not outcome.effective_edits or _text_of(prepared) is not None:
+            return outcome
+        return self.failure(
+            outcome.exchange, outcome.kind, "cannot_edit",
+            "what had to be changed is in a body that cannot be edited", subject=outcome.subject,
+        )  # fmt: skip
+
+    def _concluded(self, prepared: Prepared) -> Outcome | None:
         match prepared:
             case PreparedRequest():
                 return self._conclude_request(prepared)
@@ -181,7 +196,10 @@ class Judge:
 
         *instead* is what :meth:`stop` gave.
         """
-        return reply_for(outcome, self._memory.get(outcome.exchange), text, instead)
+        contact = self.policy.contact
+        return reply_for(
+            outcome, self._memory.get(outcome.exchange), text, instead, contact=contact
+        )
 
     def denial(self, outcome: Outcome, text: str) -> str | None:
         """Return the JSON that denies what *outcome*'s exchange still waits for, None: nothing."""
@@ -193,11 +211,10 @@ class Judge:
 
     def edited(self, outcome: Outcome, prepared: Prepared) -> str | None:
         """Return the body's text with the edits of *outcome* made, None where there are none."""
-        if not outcome.effective_edits:
+        text = _text_of(prepared)
+        if text is None or not outcome.effective_edits:
             return None
-        if isinstance(prepared, ConnectInput | DialInput | EndInput) or prepared.body.text is None:
-            return None
-        return apply_edits(prepared.body.text, outcome.effective_edits)
+        return apply_edits(text, outcome.effective_edits)
 
     def mirrors(self, prepared: Prepared, text: str) -> Mapping[str, str]:
         """Return the values of the headers that mirror a request whose body becomes *text*."""
@@ -283,6 +300,11 @@ class Judge:
             return self.failure(prepared.input.exchange, "message", "unmatched_answer",
                                 "a message of no open exchange")  # fmt: skip
         context, message = self._context(exchange), prepared.body.message
+        if not exchange.mcp:
+            concluded = judge_message(context, prepared)
+            if concluded is not None:
+                return self._counted(self._outcome("message", exchange, concluded))
+            prepared = _as_mcp(prepared)
         if not prepared.input.from_client:
             return self._outcome("message", exchange, judge_server(context, prepared))
         if message is None:
@@ -301,6 +323,13 @@ class Judge:
             for item in message.messages if isinstance(message, Batch) else (message,):
                 if isinstance(item, Request):
                     self._memory.ask(exchange, brief(item))
+        return outcome
+
+    def _counted(self, outcome: Outcome) -> Outcome:
+        """Return *outcome*; what goes out by it counts against its rule's budget."""
+        exchange = self._memory.get(outcome.exchange)
+        if exchange is not None and outcome.effective is Verdict.ALLOW:
+            self._memory.count(exchange)
         return outcome
 
     def _network_outcome(
@@ -347,8 +376,16 @@ class Judge:
 _NOBODY = Subject("", "egress", "", 0, "", "")
 
 
-def _nothing(_: RequestId | None) -> str:
-    return ""
+def _text_of(prepared: Prepared) -> str | None:
+    if isinstance(prepared, ConnectInput | DialInput | EndInput):
+        return None
+    return prepared.body.text
+
+
+def _as_mcp(prepared: PreparedMessage) -> PreparedMessage:
+    """Return *prepared*, which was read as egress, as a message of MCP."""
+    surface = Surface.ARGUMENTS if prepared.input.from_client else Surface.RESULTS
+    return replace(prepared, findings=on_surface(prepared.findings, surface))
 
 
 def _kind(prepared: PreparedAnswer) -> Kind:

@@ -6,10 +6,13 @@ Nothing here looks at policy or memory; what it finds is laid out for ``conclude
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import assert_never
 
 from mitmgate.errors import WireError
+from mitmgate.judge.egress_texts import HOST, head_texts, part_texts
+from mitmgate.judge.fragments import MOST_FIELDS, Carried, pieces_of, sure
 from mitmgate.judge.heads import check_head, check_names
 from mitmgate.judge.homes import leaving
 from mitmgate.judge.inputs import AnswerInput, EventInput, MessageInput, RequestInput
@@ -18,7 +21,7 @@ from mitmgate.scan.definitions import examine
 from mitmgate.scan.engine import KEY_MARK, Scanner
 from mitmgate.scan.finding import Finding
 from mitmgate.wire.body import decode_body, decode_text, is_utf8
-from mitmgate.wire.http import AnswerHead, RequestHead
+from mitmgate.wire.http import AnswerHead
 from mitmgate.wire.jsonrpc import (
     Batch,
     Failure,
@@ -31,7 +34,7 @@ from mitmgate.wire.jsonrpc import (
     parse_message,
 )
 from mitmgate.wire.methods import KNOWN_METHODS
-from mitmgate.wire.mirror import decode_value
+from mitmgate.wire.multipart import is_multipart, take_apart
 from mitmgate.wire.recognise import Recognition, recognise
 from mitmgate.wire.strictjson import parse_json
 from mitmgate.wire.surfaces import (
@@ -54,6 +57,8 @@ type Lookup = Callable[[RequestId | None], str]
 _TEXT_TYPES = ("text/", "application/json", "application/xml", "application/javascript",
                "application/x-www-form-urlencoded", "application/problem+json",
                "application/xhtml+xml", "application/x-ndjson", "application/yaml")  # fmt: skip
+
+_SHOWN = frozenset({"#url", HOST, "#header/host"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +87,7 @@ class PreparedRequest:
     recognition: Recognition
     findings: tuple[Finding, ...]
     problem: WireError | None = None
+    carried: Carried = field(default=Carried(), repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +106,7 @@ class PreparedMessage:
     input: MessageInput
     body: Body
     findings: tuple[Finding, ...]
+    carried: Carried = field(default=Carried(), repr=False)
 
 
 def prepare_request(request: RequestInput, scanner: Scanner, limits: Limits) -> PreparedRequest:
@@ -109,18 +116,39 @@ def prepare_request(request: RequestInput, scanner: Scanner, limits: Limits) -> 
         check_names(request)
         raw = decode_body(request.body, request.head.get("content-encoding"), limit=limits.body)
     except WireError as problem:
-        return PreparedRequest(request, Body(), Recognition.NONE, (), problem)
-    body = _read(raw, request.head.get("content-type"))
-    texts = [
-        *_head_texts(request.head),
-        *_request_texts(body, Surface.EGRESS_REQUEST),
-        *_unread(Surface.EGRESS_REQUEST, body),
-    ]
+        return _unreadable(request, Body(), problem, scanner)
+    content_type = request.head.get("content-type")
+    body = _read(raw, content_type)
+    said = _request_texts(body, Surface.EGRESS_REQUEST)
+    texts = [*head_texts(request), *said]
+    if raw and body.message is None and content_type is not None and is_multipart(content_type):
+        try:
+            parts = take_apart(raw, content_type, limit=limits.body)
+        except WireError as problem:
+            return _unreadable(request, body, problem, scanner)
+        texts += part_texts(Surface.EGRESS_REQUEST, parts, seen=body.text is not None)
+    else:
+        texts += _unread(Surface.EGRESS_REQUEST, body)
     recognition = Recognition.NONE
     if body.message is not None:
         recognition = recognise(body.message, request.head.headers)
     findings = leaving(scanner.scan(texts), request.head.host, scanner)
-    return PreparedRequest(request, body, recognition, findings)
+    carried = Carried(pieces_of(request.head, islice(said, MOST_FIELDS)), sure(scanner))
+    return PreparedRequest(request, body, recognition, findings, carried=carried)
+
+
+def _unreadable(
+    request: RequestInput, body: Body, problem: WireError, scanner: Scanner
+) -> PreparedRequest:
+    """Return *request*, which *problem* stops, with what its head gives away.
+
+    Records show its host and its path. Of a head that cannot be read they show no other name.
+    """
+    texts = head_texts(request)
+    if problem.code == "malformed_request":
+        texts = (text for text in texts if text.pointer in _SHOWN)
+    findings = leaving(scanner.scan(list(texts)), request.head.host, scanner)
+    return PreparedRequest(request, body, Recognition.NONE, findings, problem)
 
 
 def prepare_answer(
@@ -162,9 +190,14 @@ def prepare_event(
 
 
 def prepare_message(
-    message: MessageInput, lookup: Lookup, scanner: Scanner, others: Others
+    message: MessageInput, lookup: Lookup | None, scanner: Scanner, others: Others
 ) -> PreparedMessage:
-    """Read and scan one message of a WebSocket; *lookup* knows the requests of the other side."""
+    """Read and scan one message of a WebSocket; *lookup* knows the requests of the other side.
+
+    It is None where the socket is not MCP.
+    """
+    if lookup is None:
+        return _prepare_plain(message, scanner)
     if isinstance(message.data, bytes):
         problem = WireError("binary_message", "MCP messages on a WebSocket are text")
         return PreparedMessage(message, Body(problem=problem), ())
@@ -173,6 +206,24 @@ def prepare_message(
         return PreparedMessage(message, body, scanner.scan(_request_texts(body, Surface.ARGUMENTS)))
     found = scanner.scan(_answer_texts(body, lookup, Surface.RESULTS))
     return PreparedMessage(message, body, (*found, *_examined(body, lookup, scanner, others)))
+
+
+def _prepare_plain(message: MessageInput, scanner: Scanner) -> PreparedMessage:
+    surface = Surface.EGRESS_REQUEST if message.from_client else Surface.EGRESS_RESPONSE
+    if isinstance(message.data, bytes):
+        read = _read(message.data, None)
+        # Nothing in it is ever edited: whoever reads it counts its bytes.
+        body = replace(read, text=None, unread=read.text if read.unread is None else read.unread)
+        texts = list(_unread(surface, body))
+    else:
+        body = _read_text(message.data)
+        texts = _message_like(body, surface, from_client=message.from_client)
+    pieces = tuple((f"#message{t.pointer}", t.text) for t in texts[:MOST_FIELDS] if t.text)
+    return PreparedMessage(message, body, scanner.scan(texts), Carried(pieces, sure(scanner)))
+
+
+def _message_like(body: Body, surface: Surface, *, from_client: bool) -> list[Text]:
+    return _request_texts(body, surface) if from_client else _plain_texts(body, surface)
 
 
 def _examined(
@@ -243,16 +294,6 @@ def _read_text(text: str) -> Body:
 def _is_text(head: AnswerHead) -> bool:
     media = head.media_type
     return not media or media.startswith(_TEXT_TYPES) or media.endswith(("+json", "+xml"))
-
-
-def _head_texts(head: RequestHead) -> Iterator[Text]:
-    # "#url" and "#header/..." are no JSON pointers (RFC 6901), so no edit is ever made there.
-    yield Text(Surface.EGRESS_REQUEST, "#url", head.target)
-    for name, value in head.headers:
-        if len(value) >= 16:
-            mirrors = name == "mcp-name" or name.startswith("mcp-param-")
-            text = (decode_value(value) or value) if mirrors else value
-            yield Text(Surface.EGRESS_REQUEST, f"#header/{name}", text)
 
 
 def _unread(surface: Surface, body: Body) -> Iterator[Text]:

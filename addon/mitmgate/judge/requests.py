@@ -12,25 +12,24 @@ from dataclasses import replace
 from itertools import islice
 
 from mitmgate.errors import WireError
+from mitmgate.judge import a2a
 from mitmgate.judge.agents import identify
+from mitmgate.judge.authorization import with_authorization
 from mitmgate.judge.batches import METHOD as BATCH
 from mitmgate.judge.batches import MOST_MESSAGES
 from mitmgate.judge.calls import brief, judge_client, shown_subject, unknown_server
 from mitmgate.judge.context import Context
+from mitmgate.judge.delegations import with_delegations
 from mitmgate.judge.effects import Concluded, Weighed, on_surface, refused, weigh
+from mitmgate.judge.egress import Judged, judge_egress, judge_opening, judged
+from mitmgate.judge.egress_texts import HOST
 from mitmgate.judge.homes import without_logins
 from mitmgate.judge.inputs import RequestInput
-from mitmgate.judge.oauth import without_grants
 from mitmgate.judge.outcome import Subject
 from mitmgate.judge.prepare import PreparedRequest
 from mitmgate.judge.state import Exchange, Memory
-from mitmgate.policy.call import EgressCall
 from mitmgate.policy.decide import decide
-from mitmgate.policy.egress import connect_denied, decide_egress, issues_tokens
 from mitmgate.policy.load import Policy
-from mitmgate.policy.models_list import is_model_api
-from mitmgate.policy.syntax import is_plain_path
-from mitmgate.policy.verdict import Decision, Verdict
 from mitmgate.scan.finding import Finding
 from mitmgate.wire.endpoints import Endpoint
 from mitmgate.wire.http import Headers
@@ -47,25 +46,11 @@ from mitmgate.wire.recognise import (
 from mitmgate.wire.sessions import Channel
 from mitmgate.wire.surfaces import Surface
 
-_METADATA_PATHS = (
-    "/.well-known/oauth-protected-resource",
-    "/.well-known/oauth-authorization-server",
-    "/.well-known/openid-configuration",
-)
 # A body that no sender of MCP makes; still the answer is one that MCP clients read.
 _UNREADABLE = frozenset({"unknown_encoding", "bad_encoding", "body_too_large"})
 _SOCKET = "mcp"  # the WebSocket subprotocol of the SDKs
-
-type Judged = tuple[Exchange, Concluded]
-
-
-def _judged(
-    exchange: Exchange,
-    weighed: Weighed,
-    findings: tuple[Finding, ...],
-    question: str | None = None,
-) -> Judged:
-    return exchange, Concluded(exchange.subject, weighed, findings, question)
+_NAMES = frozenset({HOST, "#header/host"})
+_SECRET = frozenset({"secrets", "canary"})
 
 
 def judge_request(policy: Policy, memory: Memory, prepared: PreparedRequest) -> Judged:
@@ -93,7 +78,8 @@ def _judge(policy: Policy, memory: Memory, prepared: PreparedRequest, agent: str
     if prepared.problem is not None:
         if is_endpoint and prepared.problem.code in _UNREADABLE:
             exchange.subject = replace(exchange.subject, channel="mcp")
-        return _judged(exchange, Weighed(refused(prepared.problem)), ())
+        findings = prepared.findings if server is None else without_logins(prepared.findings)
+        return judged(exchange, Weighed(refused(prepared.problem)), findings)
     if _is_upgrade(request):
         return _judge_upgrade(policy, memory, prepared, exchange, is_endpoint=is_endpoint)
     body = prepared.body
@@ -103,15 +89,32 @@ def _judge(policy: Policy, memory: Memory, prepared: PreparedRequest, agent: str
     if head.method == "POST" and (is_endpoint and not _is_elsewhere(policy, memory, prepared)):
         exchange.subject = replace(exchange.subject, channel="mcp")
         problem = body.problem or WireError("parse_error", "the body is not a JSON-RPC message")
-        return _judged(exchange, Weighed(refused(problem, code="parse_error")), ())
+        findings = _mcp_findings(prepared.findings, exchange.subject)
+        return judged(exchange, Weighed(refused(problem, code="parse_error")), findings)
     if is_endpoint and _is_stream(request):
         _join(memory, exchange, request, channel)
         return _judge_stream(policy, memory, prepared, exchange)
     if body.problem is not None and body.suspect:
         # A sloppier parser upstream could run what we cannot read in one way.
-        return _judged(exchange, Weighed(refused(body.problem, code="ambiguous_message")), ())
+        ambiguous = refused(body.problem, code="ambiguous_message")
+        return judged(exchange, Weighed(ambiguous), prepared.findings)
     exchange.stream = _is_stream(request)
-    return _judge_egress(policy, memory, prepared, exchange)
+    return _judge_rest(Context(policy, memory, exchange), prepared)
+
+
+def _judge_rest(context: Context, prepared: PreparedRequest) -> Judged:
+    """Judge what is not MCP: by the egress rules, and by what it carries for MCP servers."""
+    action = a2a.method_of(prepared)
+    if action is not None:
+        context.exchange.subject = replace(context.exchange.subject, tool=action)
+
+    def plain(given: PreparedRequest) -> Judged:
+        return judge_egress(context.policy, context.memory, given, context.exchange)
+
+    def handing(given: PreparedRequest) -> Judged:
+        return with_delegations(context, given, plain)
+
+    return with_authorization(context, prepared, handing)
 
 
 def _is_elsewhere(policy: Policy, memory: Memory, prepared: PreparedRequest) -> bool:
@@ -154,12 +157,14 @@ def _judge_upgrade(
     *,
     is_endpoint: bool,
 ) -> Judged:
-    """Judge the opening of a WebSocket that speaks MCP; every other upgrade is refused."""
+    """Judge the opening of a WebSocket; every other upgrade is refused."""
     request = prepared.input
-    if not (_is_socket(request) and (is_endpoint or _offers_mcp(request))):
-        problem = WireError("upgrade_refused", "protocol upgrades (WebSocket, h2c) are refused")
+    if _is_socket(request) and not (is_endpoint or _offers_mcp(request)):
+        return judge_opening(policy, memory, prepared, exchange)
+    if not _is_socket(request):
+        problem = WireError("upgrade_refused", "upgrades to anything but a WebSocket are refused")
         findings = on_surface(prepared.findings, Surface.EGRESS_REQUEST)
-        return _judged(exchange, Weighed(refused(problem)), findings)
+        return judged(exchange, Weighed(refused(problem)), findings)
     exchange.transport = Transport.WEBSOCKET
     exchange.session = memory.sessions.socket(request.exchange)
     return _judge_stream(policy, memory, prepared, exchange)
@@ -167,16 +172,18 @@ def _judge_upgrade(
 
 def _subject(prepared: PreparedRequest, server: str | None, agent: str) -> Subject:
     head = prepared.input.head
-    secret_url = any(
-        f.pointer == "#url" and f.detector in ("secrets", "canary") for f in prepared.findings
-    )
-    path = "/[redacted]" if secret_url else head.path[:300]
+    secret = {f.pointer for f in prepared.findings if f.detector in _SECRET}
+    path = "/[redacted]" if "#url" in secret else head.path[:300]
+    host, authority = head.host, head.authority
+    if secret & _NAMES:
+        host = f"[redacted].{'.'.join(host.split('.')[-2:])}"
+        authority = authority.replace(head.host, host, 1)
     return Subject(
         agent=agent,
         channel="egress",
-        host=head.host,
+        host=host,
         port=head.port,
-        endpoint=f"{head.scheme}://{head.authority}{path}",
+        endpoint=f"{head.scheme}://{authority}{path}",
         method=head.method[:40],
         server=server,
     )
@@ -204,11 +211,11 @@ def _judge_message(
         exchange.subject = shown_subject(exchange.subject, message, findings)
     if not prepared.body.utf8:
         problem = WireError("parse_error", "MCP messages are UTF-8 (RFC 8259 section 8.1)")
-        return _judged(exchange, Weighed(refused(problem)), findings)
+        return judged(exchange, Weighed(refused(problem)), findings)
     params = memory.params_of(exchange, _called(message))
     mismatch = _era_problem(message, headers, params)
     if mismatch is not None:
-        return _judged(exchange, Weighed(refused(mismatch)), findings)
+        return judged(exchange, Weighed(refused(mismatch)), findings)
     mirrors = mirrored(message, headers, params) if exchange.modern else {}
     findings = _without_mirrored(findings, mirrors)
     return exchange, judge_client(Context(policy, memory, exchange), message, findings)
@@ -268,44 +275,10 @@ def _judge_stream(
     findings = _mcp_findings(prepared.findings, exchange.subject)
     asked = unknown_server(Context(policy, memory, exchange))
     if asked is not None:
-        return _judged(exchange, Weighed(asked[0]), findings, asked[1])
+        return judged(exchange, Weighed(asked[0]), findings, asked[1])
     call = Context(policy, memory, exchange).call(method, housekeeping=True)
-    return _judged(
+    return judged(
         exchange, weigh(policy, decide(policy, call), findings, exchange.subject), findings
-    )
-
-
-def _judge_egress(
-    policy: Policy, memory: Memory, prepared: PreparedRequest, exchange: Exchange
-) -> Judged:
-    head = prepared.input.head
-    surface = Surface.MODEL_REQUEST if is_model_api(head.host) else Surface.EGRESS_REQUEST
-    findings = on_surface(prepared.findings, surface)
-    agent = exchange.subject.agent
-    groups = policy.agents.groups_of(agent)
-    call = EgressCall(agent, head.host, head.port, head.method, head.path, groups, memory.now)
-    if exchange.endpoint is not None and findings and head.method == "POST":
-        known = issues_tokens(policy, call) or memory.tokens.known(exchange.endpoint)
-        findings = without_grants(prepared.body.text, findings) if known else findings
-    # CONNECT asks for the port too, but plain HTTP comes without CONNECT.
-    decision = connect_denied(policy, head.host, head.port) or decide_egress(policy, call)
-    if decision.verdict is not Verdict.ALLOW and _is_server_metadata(policy, prepared.input):
-        decision = Decision(Verdict.ALLOW, "server-metadata", "housekeeping",
-                            "authorization metadata of a named server", "")  # fmt: skip
-    return _judged(exchange, weigh(policy, decision, findings, exchange.subject), findings)
-
-
-def _is_server_metadata(policy: Policy, request: RequestInput) -> bool:
-    """Tell whether this reads the authorization metadata of a named server's origin (RFC 9728)."""
-    head = request.head
-    return (
-        head.method in ("GET", "HEAD", "OPTIONS")
-        and not head.query
-        and not request.body
-        # "/.well-known/openid-configuration/../../admin" begins like metadata and is none.
-        and is_plain_path(head.path)
-        and any(head.path == p or head.path.startswith(p + "/") for p in _METADATA_PATHS)
-        and policy.serves_origin(head.host, head.port)
     )
 
 

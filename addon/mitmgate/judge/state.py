@@ -11,10 +11,13 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Literal
 
+from mitmgate.judge.budgets import Spent
+from mitmgate.judge.fragments import Pieces, Trails
 from mitmgate.judge.inputs import Shown
 from mitmgate.judge.limits import Limits
 from mitmgate.judge.oauth import TokenEndpoints
 from mitmgate.judge.outcome import Subject
+from mitmgate.policy.call import EgressCall
 from mitmgate.policy.compiled import Policy
 from mitmgate.wire.endpoints import Endpoint, EndpointTable
 from mitmgate.wire.inventory import Inventory, Transport
@@ -23,6 +26,14 @@ from mitmgate.wire.recognise import target_name
 from mitmgate.wire.sessions import IdKey, Open, Session, Sessions, key_of
 
 _MOST_AGENTS, _MOST_LISTS, _MOST_NAMES = 256, 256, 2_000
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A WebSocket that is not MCP: the request that opened it, whether a person was asked."""
+
+    call: EgressCall
+    asked: bool
 
 
 @dataclass(slots=True)
@@ -38,7 +49,9 @@ class Exchange:
     ``policy`` is the one in force when it began.
     ``answered`` are the own requests that have their answer, ``answering`` what the server reads
     if the answers of the client are stopped; ``aims`` what the requests aim at, as it may be shown;
-    ``numbers`` counts the outcomes.
+    ``numbers`` counts the outcomes. ``cost`` is the egress rule that this goes out by and the bytes
+    that count against the ``budgets``, ``pieces`` what it carries where; ``opened`` is there where
+    this is a WebSocket that is not MCP.
     """
 
     subject: Subject
@@ -62,6 +75,10 @@ class Exchange:
     answering: dict[IdKey, Open] = field(default_factory=dict)
     aims: dict[IdKey, str | None] = field(default_factory=dict)
     numbers: int = 0
+    cost: tuple[str, int] | None = None
+    budgets: tuple[str, ...] = ()
+    pieces: Pieces = field(default=(), repr=False)
+    opened: Opened | None = None
 
     @property
     def mcp(self) -> bool:
@@ -128,6 +145,8 @@ class Memory:
         self.inventory = Inventory()
         self.tokens = TokenEndpoints(limits.remembered)
         self.states = Recent[tuple[Endpoint, bytes]](limits.remembered)
+        self.spent = Spent(limits.remembered)
+        self.trails = Trails()
         self.now = 0.0
         self._limits = limits
         self._open: OrderedDict[str, Exchange] = OrderedDict()
@@ -181,8 +200,20 @@ class Memory:
         """Remember that the requests of *exchange* went out and are unanswered."""
         if exchange.mcp and exchange.endpoint is not None:
             self.tokens.spoke(exchange.endpoint)
+        self.count(exchange)
         for request in exchange.requests:
             self.ask(exchange, request)
+
+    def count(self, exchange: Exchange) -> None:
+        """Count what *exchange* sends against its budgets, and remember its pieces."""
+        if exchange.cost is not None:
+            for budget in exchange.budgets:
+                self.spent.add(exchange.subject.agent, budget, exchange.cost[1], now=self.now)
+            exchange.cost = None
+        if exchange.pieces and exchange.endpoint is not None:
+            agent, host = exchange.subject.agent, exchange.endpoint.host
+            self.trails.learn(agent, host, exchange.pieces)
+            exchange.pieces = ()
 
     def ask(self, exchange: Exchange, request: Request, *, swapped: str | None = None) -> None:
         """Remember that *request* of the client went out; *swapped* as a ping, see ``Open``."""

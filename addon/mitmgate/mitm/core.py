@@ -50,6 +50,9 @@ class Core(Protocol):
     async def caught_up(self) -> None:
         """Give other work its turn, and what is written behind time to catch up."""
 
+    async def judged(self, given: Input) -> Judged | None:
+        """Judge *given*, a large one in a thread, and wait for nobody."""
+
     def judge_now(self, given: Input) -> Judged | None:
         """Judge *given* without waiting."""
 

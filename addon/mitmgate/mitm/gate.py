@@ -5,45 +5,38 @@ Every hook carries the guard, so that a failure denies under stock mitmproxy too
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
 from mitmproxy import http, tls
-from mitmproxy.connection import Client
+from mitmproxy.connection import Client, Server
+from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import NextLayer
-from mitmproxy.proxy.layers import ClientTLSLayer, HttpLayer, ServerTLSLayer
-from mitmproxy.proxy.mode_specs import ReverseMode, TransparentMode
+from mitmproxy.proxy.mode_specs import TransparentMode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from mitmgate.errors import WireError
-from mitmgate.judge.inputs import ConnectInput, DialInput, Shown
-from mitmgate.judge.outcome import Subject
+from mitmgate.judge.outcome import Kind
 from mitmgate.judge.replies import Reply
 from mitmgate.mitm.convert import (
-    address_of,
-    agent_of,
     answer_head,
     answer_input,
     clean_request,
-    egress_subject,
-    normalised,
+    modernise,
     replace_body,
     request_input,
     response_from,
-    shown_in,
+    tells_wrong_length,
+    to_http1,
+    trailers_of,
+    unchunk,
 )
 from mitmgate.mitm.core import Core, Ruling
+from mitmgate.mitm.dialling import Dialling, Own, Resolver
 from mitmgate.mitm.events import StreamJudge, Token
-from mitmgate.mitm.guard import CloseLayer
-from mitmgate.mitm.pausing import pause_reading
+from mitmgate.mitm.layers import adopt
+from mitmgate.mitm.reach import pause_reading, widen
 from mitmgate.mitm.sockets import PENDING_BYTES, SocketJudge
-from mitmgate.mitm.streams import HeldEvent, StreamEndedError, adopt
+from mitmgate.mitm.streams import HeldEvent, StreamEndedError
 from mitmgate.mitm.track import Track
-
-_FIX = "run `mitmgate env` and set what it prints where the client starts"
-_DISTRUST = f"the client does not trust the CA; {_FIX}"
-_BROKEN_OFF = f"the client broke off the TLS handshake; if it does not trust the CA, {_FIX}"
-
-type Resolver = Callable[[str, int], Awaitable[tuple[str, ...]]]
+from mitmgate.mitm.tunnels import Tunnels
 
 
 class Gate:
@@ -51,109 +44,49 @@ class Gate:
 
     name = "mitmgate"
 
-    def __init__(
-        self, core: Core, resolver: Resolver, own: Callable[[], tuple[tuple[str, int], ...]]
-    ) -> None:
+    def __init__(self, core: Core, resolver: Resolver, own: Own) -> None:
         self._core = core
-        self._resolve = resolver
-        self._own = own
+        self._tunnels = Tunnels(core)
+        self._dialling = Dialling(core, resolver, own)
         self._tracks: dict[str, Track] = {}
-        self._tunnels: dict[str, tuple[str, Shown | None]] = {}
-        self._dialling: dict[tuple[str, str, int], str] = {}
-        self._refused: dict[str, Ruling] = {}
-        self._names: dict[str, tuple[str, int]] = {}
 
     # Connections
+
+    def client_connected(self, client: Client) -> None:
+        """Let a client have as many connections to a server as it has streams."""
+        widen(client)
 
     def client_disconnected(self, client: Client) -> None:
         """Close what waits on this connection, and forget it."""
         self._core.client_left(client.id)
-        self._tunnels.pop(client.id, None)
-        for key in [key for key in self._dialling if key[0] == client.id]:
-            del self._dialling[key]
+        self._tunnels.client_left(client.id)
+        self._dialling.client_left(client.id)
 
     def tls_failed_client(self, data: tls.TlsData) -> None:
         """Show that a client refused our certificate: its traffic was not inspected."""
-        server = data.context.server.address
-        name = data.context.client.sni or (server[0] if server else "")
-        port = server[1] if server else 0
-        agent = address_of(data.context.client)
-        distrusted = "does not trust" in (data.conn.error or "")
-        exchange = self._core.next_exchange()
-        self._core.fail(
-            exchange,
-            "connect",
-            "client_distrusts_ca" if distrusted else "tls_handshake_failed",
-            f"not inspected: {_DISTRUST if distrusted else _BROKEN_OFF}",
-            subject=Subject(agent, "egress", name, port, f"{name}:{port}", "CONNECT"),
-        )
-        # A client that pins tries again for ever: kept, these would push live exchanges out.
-        self._core.end(exchange)
+        self._tunnels.tls_failed(data)
 
     def next_layer(self, nextlayer: NextLayer) -> None:
         """Make HTTP layers ours; whatever is neither HTTP nor TLS is closed."""
         chosen = nextlayer.layer
-        if chosen is None:
-            return
-        current: object | None = chosen
-        while current is not None:
-            if not isinstance(current, HttpLayer | ClientTLSLayer | ServerTLSLayer | NextLayer):
-                nextlayer.layer = CloseLayer(nextlayer.context)
-                return
-            current = getattr(current, "child_layer", None)
-        adopt(chosen, self)
+        if chosen is not None and self._tunnels.check_layer(nextlayer):
+            adopt(chosen, self)
 
     async def http_connect(self, flow: http.HTTPFlow) -> None:
         """Refuse a tunnel whose target no rule could ever allow."""
-        authority = flow.request.authority or f"{flow.request.host}:{flow.request.port}"
-        exchange = self._core.next_exchange()
-        shown = shown_in(flow.request)
-        given = ConnectInput(exchange, agent_of(flow), authority, shown)
-        ruling = await self._core.decide(given, connection=flow.client_conn.id)
-        if ruling is not None and not ruling.released and ruling.reply is not None:
-            flow.response = response_from(ruling.reply)
-        else:
-            self._tunnels[flow.client_conn.id] = authority, shown
-        self._core.end(exchange)
+        await self._tunnels.connect(flow)
 
     async def server_connect(self, data: ServerConnectionHookData) -> None:
         """Resolve once, check every address, dial the checked one."""
-        address = data.server.address
-        if address is None:
-            return
-        host, port = address[0], address[1]
-        exchange = self._dialling.get((data.client.id, host, port), "")
-        name = normalised(host)
-        static = self._core.judge.policy.resolve(name)
-        addresses = (static,) if static else await self._resolve(host, port)
-        # In reverse mode the operator named the only server there is.
-        chosen = static is not None or isinstance(data.client.proxy_mode, ReverseMode)
-        given = DialInput(
-            exchange=exchange or self._core.next_exchange(),
-            agent=address_of(data.client),
-            host=name,
-            port=port,
-            addresses=addresses,
-            static=chosen,
-            own=self._own(),
-        )
-        ruling = await self._core.decide(given, connection=data.client.id)
-        if ruling is not None and not ruling.released:
-            data.server.error = ruling.outcome.code
-            self._refused[given.exchange] = ruling
-            return
-        data.server.address = (addresses[0], port)
-        self._names[data.server.id] = (host, port)
+        await self._dialling.server_connect(data)
 
     def server_connected(self, data: ServerConnectionHookData) -> None:
         """Give the connection its name back: mitmproxy finds it for reuse by this."""
-        name = self._names.pop(data.server.id, None)
-        if name is not None:
-            data.server.__dict__["address"] = name
+        self._dialling.server_connected(data)
 
     def server_connect_error(self, data: ServerConnectionHookData) -> None:
-        """Forget the name of a connection that never came to be."""
-        self._names.pop(data.server.id, None)
+        """Note that an address cannot be reached: the next one may be."""
+        self._dialling.server_connect_error(data)
 
     # Requests
 
@@ -165,6 +98,7 @@ class Gate:
             host = name.rpartition(":")[0] if name.rpartition(":")[2].isdigit() else name
             if host:
                 flow.request.data.host = host
+        modernise(flow.request)
 
     async def request(self, flow: http.HTTPFlow) -> None:
         """Judge the whole request; what is not released never reaches the server."""
@@ -172,9 +106,15 @@ class Gate:
         if flow.response is not None or flow.error is not None:
             track.fate = "denied"
             return
-        connect, shown = self._tunnels.get(flow.client_conn.id, (None, None))
+        problem = trailers_of(flow.request)
+        if flow.request.is_http2 and tells_wrong_length(flow.request):
+            problem = "malformed_request", "content-length is not the length of the body"
+        if problem is not None:
+            self._deny(flow, track, self._fail(flow, track, "request", *problem))
+            return
+        connect, shown = self._tunnels.of(flow.client_conn)
         given = request_input(flow, exchange=track.exchange, connect=connect, shown=shown)
-        ruling = await self._core.decide(given, connection=flow.client_conn.id)
+        ruling = await self._core.decide(given, connection=_line(flow))
         if ruling is None or not (ruling.released or ruling.instead):
             self._deny(flow, track, ruling)
             return
@@ -185,9 +125,10 @@ class Gate:
             replace_body(flow.request, text)
             for name, value in ruling.headers.items():
                 flow.request.headers[name] = value
+        if flow.request.is_http2:
+            to_http1(flow.request)
         clean_request(flow.request, mcp=ruling.outcome.subject.channel == "mcp")
         track.released = True
-        self._dialling[flow.client_conn.id, flow.request.host, flow.request.port] = track.exchange
 
     # Answers
 
@@ -209,6 +150,8 @@ class Gate:
             return
         response.headers.pop("content-length", None)
         response.headers.pop("content-encoding", None)
+        if flow.request.http_version == "HTTP/1.0":
+            unchunk(response)
         response.stream = True
 
     async def sse_turn(self, flow: http.HTTPFlow) -> None:
@@ -221,13 +164,15 @@ class Gate:
         stream = self._track(held.flow).stream
         if stream is None or not isinstance(held.token, Token):
             return
-        connection = held.flow.client_conn.id
+        connection = _line(held.flow)
         ruling = await self._core.settle(held.token.judged, connection=connection)
         held.output = stream.settled(held.token, ruling)
 
     async def response(self, flow: http.HTTPFlow) -> None:
         """Judge a whole answer, or note the end of a stream."""
         track = self._track(flow)
+        if track.stream is not None and flow.response is not None:
+            flow.response.trailers = None  # all of the stream has passed already
         if track.released and flow.websocket is not None:
             self._open_socket(flow, track)
             return
@@ -238,33 +183,34 @@ class Gate:
 
     async def _judge_answer(self, flow: http.HTTPFlow, track: Track) -> None:
         if track.released and track.stream is None and flow.response is not None:
+            problem = trailers_of(flow.response)
+            if problem is not None:
+                self._deny(
+                    flow, track, self._fail(flow, track, "answer", "malformed_answer", problem[1])
+                )
+                return
             given = answer_input(flow, exchange=track.exchange)
-            ruling = await self._core.decide(given, connection=flow.client_conn.id)
+            ruling = await self._core.decide(given, connection=_line(flow))
             if ruling is None or not ruling.released:
                 self._deny(flow, track, ruling)
-            elif ruling.text is not None:
+                return
+            if ruling.text is not None:
                 replace_body(flow.response, ruling.text)
+            if flow.request.http_version == "HTTP/1.0":
+                unchunk(flow.response)
 
     def error(self, flow: http.HTTPFlow) -> None:
         """Note that an exchange broke off."""
         track = self._track(flow)
         message = flow.error.msg if flow.error is not None else ""
-        if "body_size_limit" in message:
-            self._core.fail(
-                track.exchange,
-                "request",
-                "body_too_large",
-                "the body is larger than the limit",
-                subject=egress_subject(flow),
-            )
-            track.fate = "denied"
-        elif track.fate == "answered":
-            track.fate = "client_left" if "disconnect" in message.lower() else "aborted"
+        if track.fate == "answered":
+            left = "disconnect" in message.lower() or "reset by client" in message
+            track.fate = "client_left" if left else "aborted"
         self._finish(flow, track)
 
     # WebSockets
 
-    def websocket_message(self, flow: http.HTTPFlow) -> None:
+    async def websocket_message(self, flow: http.HTTPFlow) -> None:
         """Judge one message of a WebSocket: pass, replace or drop it."""
         if flow.websocket is None or not flow.websocket.messages:
             return
@@ -275,7 +221,7 @@ class Gate:
         if socket is None:
             message.drop()
             return
-        content = socket.judge(
+        content = await socket.judge(
             message.content, is_text=message.is_text, from_client=message.from_client
         )
         if content is None:
@@ -298,6 +244,27 @@ class Gate:
         track.socket = SocketJudge(self._core, exchange=track.exchange)
 
     # What the layers ask
+
+    def refused_head(
+        self, where: Context, code: str, reason: str, request: http.Request | None
+    ) -> http.Response:
+        """Record that what came on a connection is no request to judge; return the answer."""
+        return self._tunnels.refuse(where, code, reason, request)
+
+    def refusal(self, flow: http.HTTPFlow, kind: Kind, code: str, reason: str) -> http.Response:
+        """Record that *flow* is refused outside the rules; return the answer."""
+        track = self._track(flow)
+        self._deny(flow, track, self._fail(flow, track, kind, code, reason))
+        if flow.response is None:
+            raise RuntimeError("a denial without an answer")
+        return flow.response
+
+    def broken_off(self, flow: http.HTTPFlow, error: str) -> http.Response:
+        """Record that the server gave no whole answer to *flow*; return the answer."""
+        track = self._track(flow)
+        track.fate, track.released = "upstream_failed", False
+        reason = f"{flow.request.host} did not answer: {error[:200]}"
+        return response_from(_reply(self._fail(flow, track, "answer", "upstream_failed", reason)))
 
     def is_refused(self, flow: http.HTTPFlow) -> bool:
         """Tell whether the response of *flow* is ours, in the place of a stream."""
@@ -340,10 +307,23 @@ class Gate:
         """Note that the stream of *flow* was cut: no hook tells of its end."""
         self._finish(flow, self._track(flow))
 
+    def opens(self, flow: http.HTTPFlow, server: Server) -> None:
+        """Note that *server* is dialled for *flow*."""
+        exchange = self._track(flow).exchange
+        self._dialling.opens(exchange, client=flow.client_conn.id, server=server.id)
+
+    def left(self, flow: http.HTTPFlow) -> None:
+        """Close what waits for *flow*: a client of HTTP/2 gave it up."""
+        self._core.client_left(_line(flow))
+
+    def tries_next(self, flow: http.HTTPFlow) -> bool:
+        """Tell whether *flow* has an address left after the one that could not be reached."""
+        return self._dialling.tries_next(self._track(flow).exchange)
+
     def unreachable(self, flow: http.HTTPFlow, error: str) -> http.Response:
         """Return the answer for a request whose upstream could not be reached."""
         track = self._track(flow)
-        ruling = self._refused.pop(track.exchange, None)
+        ruling = self._dialling.refusal(track.exchange)
         track.fate = "denied" if ruling is not None else "upstream_failed"
         if ruling is None:
             certificate = "certificate" in error.lower()
@@ -352,6 +332,10 @@ class Gate:
             ruling = self._core.fail(track.exchange, "dial", code, reason)
         track.released = False
         return response_from(_reply(ruling))
+
+    def _fail(self, flow: http.HTTPFlow, track: Track, kind: Kind, *problem: str) -> Ruling:
+        subject = self._tunnels.subject_of(flow, mcp=problem[0] == "body_too_large")
+        return self._core.fail(track.exchange, kind, *problem, subject=subject)
 
     def _track(self, flow: http.HTTPFlow) -> Track:
         track = self._tracks.get(flow.id)
@@ -365,6 +349,8 @@ class Gate:
         track.released = False
         track.fate = "denied"
         flow.response = response_from(_reply(ruling))
+        if flow.request.method.upper() == "HEAD":
+            flow.response.data.content = b""  # its length is told all the same (RFC 9110, 9.3.2)
 
     def _stream_judge(self, flow: http.HTTPFlow, track: Track) -> StreamJudge:
         if flow.response is None:
@@ -380,9 +366,14 @@ class Gate:
     def _finish(self, flow: http.HTTPFlow, track: Track) -> None:
         if self._tracks.pop(flow.id, None) is None:
             return
-        self._refused.pop(track.exchange, None)
+        self._dialling.forget(track.exchange)
         self._core.complete(track.completion(flow))
         self._core.end(track.exchange)
+
+
+def _line(flow: http.HTTPFlow) -> str:
+    """Return what a waiting answer goes to: the connection, of HTTP/2 one stream."""
+    return flow.id if flow.client_conn.alpn == b"h2" else flow.client_conn.id
 
 
 def _reply(ruling: Ruling) -> Reply:

@@ -21,13 +21,27 @@ logger = logging.getLogger("mitmgate.guard")
 _BODY = (
     b'{"type":"about:blank","title":"Stopped by mitmgate","status":502,'
     b'"code":"internal_error","detail":"mitmgate failed and let nothing through. Tell the '
-    b'operator; its log names the failure."}'
+    b'operator; its log names the failure.",'
+    b'"retry":true,"advice":"It may work later: try again once, after a while, and then tell the '
+    b'user."}'
 )
 
 
 def failure_response() -> http.Response:
     """Return the answer a client gets when one of our hooks failed."""
     return http.Response.make(502, _BODY, {"content-type": "application/problem+json"})
+
+
+def safely(answer: Callable[[], http.Response]) -> http.Response:
+    """Return what *answer* gives; where it fails, an answer that says so.
+
+    For layers: what they raise, mitmproxy logs, and the client would wait for ever.
+    """
+    try:
+        return answer()
+    except Exception as error:  # noqa: BLE001 - nothing passes in any case
+        logger.error("no answer of ours: %s at %s", type(error).__name__, _place(error))
+        return failure_response()
 
 
 class CloseLayer(layer.Layer):
@@ -110,6 +124,8 @@ class Guard:
             if streamed and flow.killable:
                 flow.kill()  # a stream has no end to wait for
         else:
+            if flow.websocket is not None and flow.websocket.messages:
+                flow.websocket.messages[-1].drop()  # it was not judged
             self._abort(flow.client_conn, flow.client_conn)
 
 

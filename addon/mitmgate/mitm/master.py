@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 
 from mitmproxy import hooks
-from mitmproxy.addons import core, disable_h2c, next_layer, proxyserver, tlsconfig
+from mitmproxy.addons import core, next_layer, proxyserver, tlsconfig
 from mitmproxy.connection import Client, Connection
 from mitmproxy.exceptions import OptionsError
 from mitmproxy.master import Master
@@ -25,7 +25,7 @@ _STOP_SECONDS = 3.0
 
 
 class LeanMaster(Master):
-    """Proxies with six addons; start it with :meth:`start`, end it with :meth:`stop`."""
+    """Proxies with five addons; start it with :meth:`start`, end it with :meth:`stop`."""
 
     def __init__(self) -> None:
         super().__init__(Options(), event_loop=asyncio.get_running_loop())
@@ -47,7 +47,6 @@ class LeanMaster(Master):
             self._proxyserver,
             next_layer.NextLayer(),
             tlsconfig.TlsConfig(),
-            disable_h2c.DisableH2C(),
             gate,
         )
         self.addons.add(*addons)
@@ -56,7 +55,7 @@ class LeanMaster(Master):
         except OptionsError as error:
             raise ConfigError(Problem(str(error), hint="see `mitmgate run --help`")) from error
         problems = [*_unsupported_modes(self.options.mode), *misplaced_options(chosen),
-                    *unsafe_options(self.options)]  # fmt: skip
+                    *unsafe_options(self.options, http2=settings.get("http2") is True)]  # fmt: skip
         if problems:
             raise ConfigError(*problems)
         table = HookTable(addons, Guard(self._abort))

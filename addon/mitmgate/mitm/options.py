@@ -53,10 +53,14 @@ DEFAULTS: Mapping[str, Any] = {
 }
 
 
-def unsafe_options(options: Options) -> list[Problem]:
-    """Return a problem for each option of *options* whose value opens a way around the gate."""
+def unsafe_options(options: Options, *, http2: bool = False) -> list[Problem]:
+    """Return a problem for each option of *options* whose value opens a way around the gate.
+
+    *http2* says that our own layers take care of HTTP/2.
+    """
     problems = []
-    for name, (value, danger) in REQUIRED.items():
+    for name, (required, danger) in REQUIRED.items():
+        value = True if http2 and name == "http2" else required
         if name in options and not _same(getattr(options, name), value):
             shown = "empty" if value == () else str(value).lower()
             problems.append(

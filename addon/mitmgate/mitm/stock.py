@@ -18,7 +18,8 @@ from mitmproxy.exceptions import OptionsError
 
 from mitmgate.errors import ConfigError
 from mitmgate.mitm.core import Core
-from mitmgate.mitm.gate import Gate, Resolver
+from mitmgate.mitm.dialling import Resolver
+from mitmgate.mitm.gate import Gate
 from mitmgate.mitm.guard import Guard
 from mitmgate.mitm.options import unsafe_options
 

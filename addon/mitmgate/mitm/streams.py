@@ -16,15 +16,9 @@ from typing import Protocol
 from mitmproxy import http
 from mitmproxy.proxy import commands, events, layer
 from mitmproxy.proxy.context import Context
-from mitmproxy.proxy.layers.http import (
-    GetHttpConnection,
-    HttpLayer,
-    HttpStream,
-    SendHttp,
-)
+from mitmproxy.proxy.layers.http import GetHttpConnection, SendHttp
 from mitmproxy.proxy.layers.http._events import (
     ErrorCode,
-    HttpEvent,
     RequestProtocolError,
     ResponseData,
     ResponseProtocolError,
@@ -32,7 +26,8 @@ from mitmproxy.proxy.layers.http._events import (
 from mitmproxy.proxy.layers.websocket import WebsocketLayer
 
 from mitmgate.errors import WireError
-from mitmgate.mitm.guard import failure_response
+from mitmgate.mitm.guard import safely
+from mitmgate.mitm.refusing import RefusalKeeper, RefusingStream
 from mitmgate.mitm.sockets import GateWebsocketLayer, SocketKeeper
 
 logger = logging.getLogger("mitmgate.streams")
@@ -77,7 +72,7 @@ class EventJudge(Protocol):
         """Take in *chunk*, yield what may go on."""
 
 
-class StreamKeeper(SocketKeeper, Protocol):
+class StreamKeeper(SocketKeeper, RefusalKeeper, Protocol):
     """What the layers need of the gate."""
 
     def stream_of(self, flow: http.HTTPFlow) -> EventJudge | None:
@@ -95,17 +90,20 @@ class StreamKeeper(SocketKeeper, Protocol):
     def stream_cut(self, flow: http.HTTPFlow) -> None:
         """Note that the stream of *flow* was cut: no hook tells of its end."""
 
+    def tries_next(self, flow: http.HTTPFlow) -> bool:
+        """Tell whether *flow* has an address left after the one that could not be reached."""
+
     def unreachable(self, flow: http.HTTPFlow, error: str) -> http.Response:
         """Return the answer for a request whose upstream could not be reached."""
 
 
-class GateHttpStream(HttpStream):
+class GateHttpStream(RefusingStream):
     """One exchange, its event stream judged."""
 
     _child_layer: layer.Layer | None = None
 
     def __init__(self, context: Context, stream_id: int, keeper: StreamKeeper) -> None:
-        super().__init__(context, stream_id)
+        super().__init__(context, stream_id, keeper)
         self._keeper = keeper
         self._queued = 0
 
@@ -165,23 +163,28 @@ class GateHttpStream(HttpStream):
     def make_server_connection(self) -> layer.CommandGenerator[bool]:
         """Connect upstream, or answer in the client's own shape that this failed."""
         request = self.flow.request
-        connection, error = yield GetHttpConnection(
-            (request.host, request.port),
-            request.scheme == "https",
-            self.flow.server_conn.via,
-            self.flow.server_conn.transport_protocol,
-        )
-        if not error:
-            self.context.server = self.flow.server_conn = connection
-            return True
-        try:
-            self.flow.response = self._keeper.unreachable(self.flow, error)
-        except Exception as failure:  # noqa: BLE001 - raised here, the client would wait for ever
-            logger.error("no answer for an unreachable server: %s", type(failure).__name__)
-            self.flow.response = failure_response()
+        error = None
+        while error is None or self._tries_next():
+            connection, error = yield GetHttpConnection(
+                (request.host, request.port),
+                request.scheme == "https",
+                self.flow.server_conn.via,
+                self.flow.server_conn.transport_protocol,
+            )
+            if not error:
+                self.context.server = self.flow.server_conn = connection
+                return True
+        self.flow.response = safely(lambda: self._keeper.unreachable(self.flow, error or ""))
         self.flow.response.timestamp_start = time.time()
         yield from self.send_response()
         return False
+
+    def _tries_next(self) -> bool:
+        try:
+            return self._keeper.tries_next(self.flow)
+        except Exception as failure:  # noqa: BLE001 - then no other address is tried
+            logger.error("no next address: %s", type(failure).__name__)
+            return False
 
     def _note_cut(self) -> None:
         try:
@@ -231,43 +234,3 @@ class GateHttpStream(HttpStream):
     def _to_server_end(self) -> SendHttp:
         end = RequestProtocolError(self.stream_id, "refused", ErrorCode.KILL)
         return SendHttp(end, self.context.server)
-
-    def _to_client(self, event: HttpEvent) -> SendHttp:
-        return SendHttp(event, self.context.client)
-
-
-class GateHttpLayer(HttpLayer):
-    """An HTTP layer whose streams are ours."""
-
-    keeper: StreamKeeper
-
-    def make_stream(self, stream_id: int) -> layer.CommandGenerator[None]:
-        """Make a stream of ours for *stream_id*."""
-        stream = GateHttpStream(self.context.fork(), stream_id, self.keeper)
-        self.streams[stream_id] = stream
-        yield from self.event_to_child(stream, events.Start())
-
-    def get_connection(
-        self, event: GetHttpConnection, *, reuse: bool = True
-    ) -> layer.CommandGenerator[None]:
-        """Connect for *event*, also where an earlier attempt failed."""
-        for connection in self.connections:
-            # mitmproxy would repeat the old failure for as long as the client stays, in words
-            # that no longer tell who refused it, though the server may be back.
-            if not connection.connected and event.connection_spec_matches(connection):
-                connection.error = None
-        yield from super().get_connection(event, reuse=reuse)
-
-
-def adopt(top: layer.Layer, keeper: StreamKeeper) -> None:
-    """Make every HTTP layer of the stack under *top* one of ours.
-
-    The class is swapped in place: the layer already stands in its context's list of layers,
-    and mitmproxy finds a stream's parent by its place in that list.
-    """
-    current: layer.Layer | None = top
-    while current is not None:
-        if type(current) is HttpLayer:
-            current.__class__ = GateHttpLayer
-            current.keeper = keeper  # type: ignore[attr-defined]
-        current = getattr(current, "child_layer", None)

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mitmgate.errors import WireError
+from mitmgate.net.authority import normalise_authority
+
 
 @dataclass(frozen=True, slots=True)
 class Call:
@@ -32,7 +35,11 @@ class Call:
 
 @dataclass(frozen=True, slots=True)
 class EgressCall:
-    """An HTTP request that is not MCP; ``host`` is normalised."""
+    """An HTTP request that is not MCP; ``host`` is normalised.
+
+    ``protocol`` is what it speaks (``http``, ``websocket``, ``a2a``), ``size`` the bytes of its
+    body.
+    """
 
     agent: str
     host: str
@@ -41,3 +48,24 @@ class EgressCall:
     path: str
     groups: frozenset[str] = frozenset()
     now: float = 0.0
+    protocol: str = "http"
+    size: int = 0
+
+
+_DEFAULT_PORTS = {"https": 443, "http": 80, "wss": 443, "ws": 80}
+
+
+def request_call(url: str, method: str, agent: str) -> EgressCall:
+    """Return the request of *agent* for *url*.
+
+    Raises WireError ``bad_url`` for what is no URL, ``bad_authority`` for a host that is none.
+    """
+    scheme, separator, rest = url.partition("://")
+    default = _DEFAULT_PORTS.get(scheme)
+    if not separator or default is None:
+        raise WireError("bad_url", "a URL begins with https:// or http://")
+    plain = rest.partition("#")[0].partition("?")[0]
+    authority, slash, path = plain.partition("/")
+    where = normalise_authority(authority)
+    port = default if where.port is None else where.port
+    return EgressCall(agent, where.host, port, method, slash + path or "/")

@@ -8,14 +8,17 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from mitmgate.net.addresses import METADATA_ADDRESSES, AddressClass, classify, unmap
+from mitmgate.net.domains import DomainSet
 from mitmgate.policy.agents import AgentTable
 from mitmgate.policy.allowances import Allowance
-from mitmgate.policy.rules import EgressRule, McpRule, RuleSet
+from mitmgate.policy.egress_rule import EgressRule
+from mitmgate.policy.rules import McpRule, RuleSet
 from mitmgate.policy.syntax import Network, ServerUrl, is_plain_path
 from mitmgate.policy.verdict import Decision, Verdict
 
 type Mode = Literal["enforce", "shadow"]
 type Unattended = Literal["deny", "wait"]
+type Delegated = Literal["allow", "ask", "deny", "strip"]
 type ScanEffect = Literal["log", "redact", "hide", "ask", "deny"]
 
 
@@ -33,8 +36,9 @@ class Policy:
 
     ``calls`` and ``results`` are ``mcp_rules`` by phase, ready to be tried; ``locked_*`` is the
     floor that the locked layer sets: nothing can be laxer than it. ``packs`` are the files of
-    scanner rules that come beside the installed ones. ``decided`` remembers the decisions that
-    only depend on the target of a call, None for others.
+    scanner rules that come beside the installed ones. ``delegated`` is for MCP servers that a model
+    API shall call, ``auth_hosts`` are those of each server's authorization server. ``decided``
+    remembers the decisions that only depend on the target of a call, None for others.
     """
 
     hash: str
@@ -60,6 +64,9 @@ class Policy:
     packs: tuple[ScanPack, ...]
     hold_wait: float
     unattended: Unattended
+    delegated: Delegated = "ask"
+    auth_hosts: Mapping[str, DomainSet] = field(default_factory=dict)
+    contact: str | None = None
     decided: dict[tuple[object, ...], Decision | None] = field(
         default_factory=dict, init=False, compare=False, repr=False
     )

@@ -11,10 +11,11 @@ from mitmgate.policy.agents import AgentTable
 from mitmgate.policy.allowances import Allowance
 from mitmgate.policy.compiled import Policy, ScanEffect, ScanPack
 from mitmgate.policy.conditions import compile_where
+from mitmgate.policy.egress_models import EgressRuleEntry
+from mitmgate.policy.egress_rule import EgressRule
 from mitmgate.policy.globs import GlobSet
 from mitmgate.policy.models import (
     AllowedEntry,
-    EgressRuleEntry,
     McpRuleEntry,
     PolicyFile,
     RuleEntry,
@@ -22,7 +23,7 @@ from mitmgate.policy.models import (
     ScanSection,
     WindowEntry,
 )
-from mitmgate.policy.rules import ALWAYS, Circumstances, Effects, EgressRule, McpRule, RuleSet
+from mitmgate.policy.rules import ALWAYS, Circumstances, Effects, McpRule, RuleSet
 from mitmgate.policy.syntax import ServerUrl
 from mitmgate.policy.verdict import Verdict
 from mitmgate.policy.window import DAYS, Window
@@ -53,6 +54,7 @@ def compile_policy(
     return Policy(
         hash=digest,
         mode=file.mode,
+        contact=file.contact,
         static_names=MappingProxyType(static),
         private_networks=tuple(map(syntax.parse_network, file.network.allow_private)),
         server_urls=MappingProxyType(urls),
@@ -74,7 +76,16 @@ def compile_policy(
         packs=tuple(scan_packs),
         hold_wait=syntax.parse_duration(file.hold.wait),
         unattended=file.hold.unattended,
+        delegated=file.mcp.delegated,
+        auth_hosts=MappingProxyType(_auth_hosts(file)),
     )
+
+
+def _auth_hosts(file: PolicyFile) -> dict[str, DomainSet]:
+    return {
+        name: DomainSet.of(map(parse_domain_pattern, entry.auth))
+        for name, entry in file.servers.items()
+    }
 
 
 def _mcp_rules(
@@ -88,7 +99,7 @@ def _mcp_rules(
 def _egress_rules(
     layers: Sequence[tuple[str, PolicyFile | RulesFile]],
 ) -> tuple[EgressRule, ...]:
-    return tuple(_egress_rule(entry, name) for name, file in layers for entry in file.egress.rules)
+    return tuple(egress_rule(entry, name) for name, file in layers for entry in file.egress.rules)
 
 
 def _by_host(urls: Mapping[str, ServerUrl]) -> Mapping[str, tuple[tuple[str, ServerUrl], ...]]:
@@ -160,12 +171,20 @@ def _window(entry: WindowEntry | None) -> Window | None:
     return Window(start, end, frozenset(map(DAYS.index, entry.days)), entry.zone)
 
 
-def _egress_rule(entry: EgressRuleEntry, layer: str) -> EgressRule:
+def egress_rule(entry: EgressRuleEntry, layer: str = "") -> EgressRule:
+    """Return the rule that *entry* of the file *layer* spells."""
     return EgressRule(
         id=entry.id,
         hosts=DomainSet.of(map(parse_domain_pattern, entry.host)),
         methods=_names(entry.methods),
         oauth=entry.oauth,
+        ports=None if entry.ports is None else frozenset(entry.ports),
+        paths=None if entry.paths is None else tuple(map(syntax.parse_path_prefix, entry.paths)),
+        protocols=_names(entry.protocol),
+        max_request=None if entry.max_request is None else syntax.parse_size(entry.max_request),
+        max_session=None if entry.max_session is None else syntax.parse_size(entry.max_session),
+        websocket=entry.websocket,
+        dns=entry.dns,
         effects=_effects_of(entry),
         circumstances=_circumstances(entry),
         layer=layer,

@@ -30,7 +30,11 @@ def cross_problems(document: Document, others: Sequence[Document] = ()) -> list[
 
 def locked_problems(locked: Sequence[Document]) -> list[Problem]:
     """Return the problems between the entries of a locked layer."""
-    return [*_duplicate_ids(locked), *(problem for one in locked for problem in _bad_rules(one))]
+    return [
+        *_duplicate_ids(locked),
+        *(problem for one in locked for problem in _bad_rules(one)),
+        *(problem for one in locked for problem in _opening_floor(one)),
+    ]
 
 
 def _child(value: Any, key: str) -> Any:
@@ -110,6 +114,30 @@ def _bad_rules(document: Document) -> Iterator[Problem]:
         if isinstance(rule, dict):
             yield from _bad_hide(document, path, rule)
             yield from _bad_redaction(document, path, rule)
+    for path, rule in _entries(document, "egress"):
+        if isinstance(rule, dict):
+            yield from _bad_egress(document, path, rule)
+
+
+def _bad_egress(document: Document, path: KeyPath, rule: dict[str, Any]) -> Iterator[Problem]:
+    if rule.get("then") == "deny":
+        for key in ("max_request", "max_session", "websocket", "dns"):
+            if rule.get(key):
+                yield document.problem((*path, key), "what is denied does not go on",
+                                       hint=f"remove {key}, or say then: allow or ask")  # fmt: skip
+    protocol = rule.get("protocol")
+    spoken = protocol if isinstance(protocol, list) else [protocol]
+    if rule.get("websocket") and protocol is not None and "websocket" not in spoken:
+        yield document.problem((*path, "websocket"), "no WebSocket meets this rule's protocol",
+                               hint="add websocket to protocol, or remove one")  # fmt: skip
+
+
+def _opening_floor(document: Document) -> Iterator[Problem]:
+    for path, rule in _entries(document, "egress"):
+        for key in ("websocket", "dns"):
+            if _child(rule, key):
+                yield document.problem((*path, key), "a locked rule opens nothing",
+                                       hint="say it in a rule of the policy")  # fmt: skip
 
 
 def _bad_hide(document: Document, path: KeyPath, rule: dict[str, Any]) -> Iterator[Problem]:

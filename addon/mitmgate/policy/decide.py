@@ -30,10 +30,11 @@ from typing import Any, Literal
 
 from mitmgate.policy.call import Call
 from mitmgate.policy.compiled import Policy, ScanEffect
+from mitmgate.policy.egress_rule import EgressRule
 from mitmgate.policy.hidden import hidden_names, is_hidden
 from mitmgate.policy.keys import KeyFolds, is_ambiguous
 from mitmgate.policy.places import places
-from mitmgate.policy.rules import CircumstanceMiss, EgressRule, McpRule, RuleSet
+from mitmgate.policy.rules import CircumstanceMiss, McpRule, RuleSet
 from mitmgate.policy.verdict import Decision, ShadowMatch, Verdict
 
 __all__ = [
@@ -56,7 +57,7 @@ __all__ = [
 type Miss = (
     Literal[
         "server", "method", "tool", "revision", "transport", "annotations", "ambiguous", "where",
-        "host",
+        "host", "port", "path", "protocol",
     ]
     | CircumstanceMiss
 )  # fmt: skip

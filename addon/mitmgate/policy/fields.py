@@ -22,8 +22,8 @@ from mitmgate.policy.globs import check_glob
 
 
 def one_or_many(value: Any) -> Any:
-    """Return a text alone as a list of it."""
-    if isinstance(value, str):
+    """Return a text or a number alone as a list of it."""
+    if isinstance(value, str) or type(value) is int:
         return (value,)
     if isinstance(value, list):
         return tuple(value)
@@ -34,6 +34,13 @@ def number_not_bool(value: Any) -> Any:
     """Refuse what only equals the number 1."""
     if type(value) is not int:  # to Python, and so to pydantic, true and 1.0 equal 1
         raise ValueError("must be 1")
+    return value
+
+
+def port_number(value: Any) -> Any:
+    """Refuse what only equals a number."""
+    if type(value) is not int:
+        raise ValueError("must be a port, 1 to 65535")
     return value
 
 
@@ -70,6 +77,10 @@ Duration = Annotated[str, checked(syntax.parse_duration)]
 Glob = Annotated[str, checked(check_glob)]
 HostPattern = Annotated[str, checked(parse_domain_pattern)]
 HttpMethod = Annotated[str, checked(syntax.parse_http_method)]
+PathPrefix = Annotated[str, checked(syntax.parse_path_prefix)]
+Size = Annotated[str, checked(syntax.parse_size)]
+Port = Annotated[int, Field(ge=1, le=65535), BeforeValidator(port_number)]
+Protocol = Literal["http", "websocket", "a2a"]
 Clock = Annotated[str, checked(syntax.parse_clock)]
 Zone = Annotated[str, checked(syntax.parse_zone)]
 Extended = Annotated[str, checked(syntax.parse_extended)]

@@ -10,8 +10,10 @@ from collections.abc import Iterable
 
 from mitmgate.net.domains import DomainSet
 from mitmgate.policy.conditions import Condition
+from mitmgate.policy.egress_rule import WEB_PORTS, EgressRule
 from mitmgate.policy.globs import Glob, GlobSet
-from mitmgate.policy.rules import Circumstances, EgressRule, McpRule
+from mitmgate.policy.rules import Circumstances, McpRule
+from mitmgate.policy.url_paths import prefixes_cover
 from mitmgate.policy.verdict import Verdict
 
 _CALL = "tools/call"
@@ -51,18 +53,62 @@ def mcp_overlaps(one: McpRule, other: McpRule, *, targets: bool = True) -> bool:
     )
 
 
-def egress_covers(broad: EgressRule, narrow: EgressRule) -> bool:
-    """Say whether *broad* surely matches every request that *narrow* does."""
+def egress_covers(broad: EgressRule, narrow: EgressRule, *, ported: bool = True) -> bool:
+    """Say whether *broad* surely matches every request that *narrow* does.
+
+    *ported* says that some rule may open ports that are not usual ones.
+    """
     return (
         _within(narrow.methods, broad.methods)
-        and _hosts_cover(broad.hosts, narrow.hosts)
+        and _within(narrow.protocols, broad.protocols)
+        and _ports_cover(broad, narrow, ported=ported)
+        and _paths_cover(broad, narrow)
+        and domains_cover(broad.hosts, narrow.hosts)
         and _circumstances_cover(broad.circumstances, narrow.circumstances)
+    )
+
+
+def domains_cover(broad: DomainSet, narrow: DomainSet) -> bool:
+    """Say whether *broad* has every host that *narrow* has."""
+    below = all(suffix.endswith(broad.suffixes) for suffix in narrow.suffixes)
+    return below and all(map(broad.matches, narrow.exact))
+
+
+def domains_overlap(one: DomainSet, other: DomainSet) -> bool:
+    """Say whether there may be a host that both have."""
+    return _reaches(one, other) or _reaches(other, one)
+
+
+def _reaches(one: DomainSet, other: DomainSet) -> bool:
+    return any(map(one.matches, other.exact)) or any(
+        suffix.endswith(one.suffixes) for suffix in other.suffixes
     )
 
 
 def egress_overlaps(one: EgressRule, other: EgressRule) -> bool:
     """Say whether a request, or the tunnel for one, may be one that both rules are for."""
-    return _hosts_overlap(one.hosts, other.hosts) or _hosts_overlap(other.hosts, one.hosts)
+    return domains_overlap(one.hosts, other.hosts) and not _apart(one.ports, other.ports)
+
+
+def _ports_cover(broad: EgressRule, narrow: EgressRule, *, ported: bool) -> bool:
+    allowing = broad.verdict is Verdict.ALLOW
+    if broad.ports is None and (not allowing or not ported):
+        return True
+    if broad.ports is None:  # the usual ones, among them the web's
+        same = narrow.ports is None and narrow.verdict is Verdict.ALLOW
+        return same or (narrow.ports is not None and narrow.ports <= WEB_PORTS)
+    return narrow.ports is not None and narrow.ports <= broad.ports
+
+
+def _paths_cover(broad: EgressRule, narrow: EgressRule) -> bool:
+    if broad.paths is None:
+        return True
+    if narrow.paths is None:
+        return False
+    sure = broad.verdict is Verdict.ALLOW
+    if sure and narrow.verdict is not Verdict.ALLOW:
+        return False  # a path that can be read in two ways is for the narrow one only
+    return prefixes_cover(broad.paths, narrow.paths, cased=sure)
 
 
 def same_where(one: McpRule, other: McpRule) -> bool:
@@ -88,7 +134,7 @@ def _within(narrow: frozenset[str] | None, broad: frozenset[str] | None) -> bool
     return broad is None or (narrow is not None and narrow <= broad)
 
 
-def _apart(one: frozenset[str] | None, other: frozenset[str] | None) -> bool:
+def _apart[T](one: frozenset[T] | None, other: frozenset[T] | None) -> bool:
     return one is not None and other is not None and one.isdisjoint(other)
 
 
@@ -142,15 +188,4 @@ def _circumstances_cover(broad: Circumstances, narrow: Circumstances) -> bool:
         _within(narrow.groups, broad.groups)
         and _globs_cover(broad.agents, narrow.agents)
         and broad.window in (None, narrow.window)
-    )
-
-
-def _hosts_cover(broad: DomainSet, narrow: DomainSet) -> bool:
-    below = all(suffix.endswith(broad.suffixes) for suffix in narrow.suffixes)
-    return below and all(map(broad.matches, narrow.exact))
-
-
-def _hosts_overlap(one: DomainSet, other: DomainSet) -> bool:
-    return any(map(one.matches, other.exact)) or any(
-        suffix.endswith(one.suffixes) for suffix in other.suffixes
     )

@@ -8,6 +8,7 @@ from typing import Final
 
 from mitmgate.net.domains import DomainSet
 from mitmgate.policy.compiled import Policy, ScanEffect
+from mitmgate.policy.egress_rule import EgressRule
 from mitmgate.policy.guards import (
     egress_covers,
     egress_overlaps,
@@ -16,12 +17,11 @@ from mitmgate.policy.guards import (
     same_where,
 )
 from mitmgate.policy.loosening_rules import Laxer
-from mitmgate.policy.rules import Circumstances, Effects, EgressRule, McpRule
+from mitmgate.policy.rules import Effects, McpRule
 from mitmgate.policy.syntax import DETECTORS
 from mitmgate.policy.verdict import Verdict
 from mitmgate.wire.methods import HOUSEKEEPING_REQUESTS, MCP_METHODS
 
-_ALWAYS: Final = Circumstances()
 _JUDGED: Final = MCP_METHODS - HOUSEKEEPING_REQUESTS
 _SURFACES: Final = ("arguments", "results", "definitions")
 
@@ -142,13 +142,13 @@ class EgressKind:
     """Rules for other traffic. *lasts* decide below them.
 
     *tunnels* says that a tunnel may lead to an MCP server, so that the refusal of a host, whatever
-    the request is, is more than the denial of each request there; *issuers*, that a new rule has
-    ``oauth``.
+    the request is, is more than the denial of each request there; *opening*, that a new rule has
+    ``oauth``, ``websocket`` or ``dns``.
     """
 
     lasts: tuple[Verdict, Verdict]
     tunnels: bool
-    issuers: bool
+    opening: bool
 
     def covers(self, broad: EgressRule, narrow: EgressRule, /) -> bool:
         """Say whether *broad* surely matches all that *narrow* does."""
@@ -170,11 +170,12 @@ class EgressKind:
             # Below it another denial of some requests leaves the tunnel to the rules that follow.
             last = new is self.after(old)
             return "tunnel" if last and self.tunnels and _refuses_tunnels(old) else None
-        return "oauth" if new.oauth and not old.oauth else None
+        return _opens(old, new) or ("limits" if _has_less_limits(old, new) else None)
 
     def is_laxest(self, rule: EgressRule, /) -> bool:
         """Say whether surely no new rule is laxer than *rule*."""
-        return rule.verdict is Verdict.ALLOW and (rule.oauth or not self.issuers)
+        limited = rule.max_request is not None or rule.max_session is not None
+        return rule.verdict is Verdict.ALLOW and not limited and not self.opening
 
     def is_strictest(self, rule: EgressRule, /) -> bool:
         """Say whether surely no old rule is stricter than *rule*."""
@@ -195,8 +196,28 @@ def _is_passed_over(rule: McpRule) -> bool:
 
 
 def _refuses_tunnels(rule: EgressRule) -> bool:
-    always = rule.methods is None and rule.circumstances == _ALWAYS
-    return always and rule.verdict is Verdict.DENY
+    return rule.is_outright and rule.verdict is Verdict.DENY
+
+
+def opens_more(rule: EgressRule) -> bool:
+    """Say whether *rule* opens what no rule opens that does not say so."""
+    return rule.oauth or rule.dns or rule.websocket is not None
+
+
+def _opens(old: EgressRule, new: EgressRule) -> Laxer | None:
+    if new.oauth and not old.oauth:
+        return "oauth"
+    if _MESSAGES[new.websocket] > _MESSAGES[old.websocket]:
+        return "websocket"
+    return "dns" if new.dns and not old.dns else None
+
+
+_MESSAGES: Final = {None: 0, "text": 1, "any": 2}
+
+
+def _has_less_limits(old: EgressRule, new: EgressRule) -> bool:
+    pairs = ((old.max_request, new.max_request), (old.max_session, new.max_session))
+    return any(was is not None and (now is None or now > was) for was, now in pairs)
 
 
 def _bare(rule: McpRule) -> McpRule:

@@ -11,12 +11,15 @@ from dataclasses import replace
 from itertools import islice
 
 from mitmgate.errors import Problem
-from mitmgate.net.domains import DomainSet
+from mitmgate.net.domains import DomainSet, parse_domain_pattern
 from mitmgate.policy.compiled import Policy
 from mitmgate.policy.conditions import WILDCARD
+from mitmgate.policy.egress_rule import EgressRule
 from mitmgate.policy.globs import GlobSet
+from mitmgate.policy.guards import domains_cover, egress_covers
 from mitmgate.policy.hidden import LISTED
-from mitmgate.policy.rules import Circumstances, EgressRule, McpRule
+from mitmgate.policy.hosts import covered
+from mitmgate.policy.rules import Circumstances, McpRule
 from mitmgate.policy.verdict import Verdict
 from mitmgate.strictyaml import Document, did_you_mean
 from mitmgate.wire.methods import MCP_METHODS, MCP_NOTIFICATIONS
@@ -31,6 +34,7 @@ def lint(policy: Policy, document: Document) -> list[Problem]:
         *_loosening(policy, document),
         *_for_nobody(policy, document),
         *_too_broad(policy, document),
+        *_carriers(policy, document),
         *_shadowed_mcp(policy, document),
         *_shadowed_egress(policy, document),
         *_hiding_nothing(policy, document),
@@ -127,6 +131,30 @@ def _too_broad(policy: Policy, document: Document) -> Iterator[Problem]:
             )
 
 
+def _carriers(policy: Policy, document: Document) -> Iterator[Problem]:
+    """Find rules that open hosts where anybody can put data."""
+    rules = _own(policy.egress_rules)
+    for number, one in enumerate(rules):
+        if one.verdict is not Verdict.ALLOW or one.paths not in (None, ("",)):
+            continue
+        closed = [rule for rule in rules[:number] if _closes(rule)]
+        for known in covered(one.hosts, "carrier"):
+            pattern = DomainSet.of([parse_domain_pattern(known.host)])
+            if not any(domains_cover(rule.hosts, pattern) for rule in closed):
+                yield document.problem(
+                    ("egress", "rules", number, "host"),
+                    f"rule {one.id} allows {known.host} ({known.name}), which can carry data to "
+                    "anybody",
+                    hint="deny it in a rule above, or name the paths that are meant",
+                )
+                break
+
+
+def _closes(rule: EgressRule) -> bool:
+    shadow = rule.effects.shadow
+    return rule.verdict is Verdict.DENY and rule.is_outright and not (rule.ports or shadow)
+
+
 def _shadowed_mcp(policy: Policy, document: Document) -> Iterator[Problem]:
     rules = _own(policy.mcp_rules)
     limit = _compared(len(rules))
@@ -139,10 +167,12 @@ def _shadowed_mcp(policy: Policy, document: Document) -> Iterator[Problem]:
 
 def _shadowed_egress(policy: Policy, document: Document) -> Iterator[Problem]:
     rules = _own(policy.egress_rules)
+    ported = any(rule.ports is not None for rule in policy.egress_rules)
     limit = _compared(len(rules))
     for number, rule in enumerate(rules):
         earlier = islice(rules, min(number, limit))
-        broader = next((other for other in earlier if _egress_covers(other, rule)), None)
+        above = (other for other in earlier if _egress_covers(other, rule, ported=ported))
+        broader = next(above, None)
         if broader is not None:
             yield _never_decides(document, ("egress", "rules", number), rule.id, broader.id)
 
@@ -292,14 +322,5 @@ def _glob_covers(broad: str, narrow: str) -> bool:
     return not any(char in narrow for char in "*?") and GlobSet.of([broad]).matches(narrow)
 
 
-def _egress_covers(broad: EgressRule, narrow: EgressRule) -> bool:
-    if broad.effects.shadow or broad.circumstances not in (Circumstances(), narrow.circumstances):
-        return False
-    if not _sets_cover(broad.methods, narrow.methods):
-        return False
-    return _hosts_cover(broad.hosts, narrow.hosts)
-
-
-def _hosts_cover(broad: DomainSet, narrow: DomainSet) -> bool:
-    exact = all(broad.matches(host) for host in narrow.exact)
-    return exact and all(suffix.endswith(broad.suffixes) for suffix in narrow.suffixes)
+def _egress_covers(broad: EgressRule, narrow: EgressRule, *, ported: bool = True) -> bool:
+    return not broad.effects.shadow and egress_covers(broad, narrow, ported=ported)

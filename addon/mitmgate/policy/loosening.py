@@ -6,12 +6,15 @@ hidden. A sentence means that this could not be shown.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 
+from mitmgate.net.domains import DomainSet
 from mitmgate.policy.agents import AgentTable
 from mitmgate.policy.compiled import Policy
-from mitmgate.policy.laxness import EgressKind, McpKind, effect_holds
+from mitmgate.policy.egress_rule import WEB_PORTS, EgressRule
+from mitmgate.policy.guards import domains_cover
+from mitmgate.policy.laxness import EgressKind, McpKind, effect_holds, opens_more
 from mitmgate.policy.loosening_rules import Pairs, Versions
 from mitmgate.policy.syntax import Network, ServerUrl
 from mitmgate.policy.verdict import Verdict
@@ -51,6 +54,8 @@ def _settings(old: Policy, new: Policy) -> Iterator[str]:
     for key, (before, now) in lasts.items():
         if now < before:
             yield f"{key}: {now.word}, was {before.word}"
+    if new.delegated not in (old.delegated, "deny") and old.delegated != "allow":
+        yield f"mcp.delegated: {new.delegated}, was {old.delegated}"
 
 
 def _scan(old: Policy, new: Policy) -> Iterator[str]:
@@ -118,9 +123,17 @@ def _servers(old: Policy, new: Policy) -> Iterator[str]:
             yield f"server {name} is new"
         elif url != old.server_urls[name]:
             yield f"server {name} has another URL"
+    for name, hosts in new.auth_hosts.items():
+        before = old.auth_hosts.get(name)
+        if before is not None and not _is_part(hosts, before):
+            yield f"server {name} has another host in auth"
     for name, url in old.server_urls.items():
         if name not in new.server_urls and not _is_shut(new, url):
             yield f"server {name} is gone"
+
+
+def _is_part(hosts: DomainSet, of: DomainSet) -> bool:
+    return hosts.exact <= of.exact and set(hosts.suffixes) <= set(of.suffixes)
 
 
 def _is_shut(policy: Policy, url: ServerUrl) -> bool:
@@ -159,6 +172,32 @@ def _egress_rules(old: Policy, new: Policy, pairs: Pairs) -> Iterator[str]:
         kind = EgressKind(
             lasts,
             tunnels=new.unknown_servers is not Verdict.DENY,
-            issuers=any(rule.oauth for rule in now),
+            opening=any(map(opens_more, now)),
         )
         yield from Versions(before, now, kind, pairs, locked).sentences()
+    yield from _ports(old, new, pairs)
+
+
+def _ports(old: Policy, new: Policy, pairs: Pairs) -> Iterator[str]:
+    """Yield a sentence for each rule that opens a port, whatever decides on what goes there."""
+    before = [rule for rule in old.egress_rules if _is_opener(rule)]
+    for rule in new.egress_rules:
+        if not _is_opener(rule) or rule in before:
+            continue
+        pairs.left -= len(before)
+        known = (
+            other for other in before if pairs.left > 0 and domains_cover(other.hosts, rule.hosts)
+        )
+        opened = sorted((rule.ports or frozenset()) - WEB_PORTS - _all_ports(known))
+        if opened:
+            more = "s" if len(opened) > 1 else ""
+            yield f"rule {rule.id} opens port{more} {', '.join(map(str, opened))}"
+
+
+def _all_ports(rules: Iterable[EgressRule]) -> frozenset[int]:
+    return frozenset().union(*(rule.ports or () for rule in rules))
+
+
+def _is_opener(rule: EgressRule) -> bool:
+    opens = bool((rule.ports or frozenset()) - WEB_PORTS)
+    return opens and not rule.effects.shadow and rule.verdict is not Verdict.DENY

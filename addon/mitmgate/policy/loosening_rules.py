@@ -16,17 +16,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
-from mitmgate.policy.rules import EgressRule, McpRule
+from mitmgate.policy.egress_rule import EgressRule
+from mitmgate.policy.rules import McpRule
 from mitmgate.policy.verdict import Verdict
 
 MAX_PAIRS: Final = 200_000
 """Pairs of rules held against each other, under a second; whatever comes after is listed."""
 
 type Laxer = Literal[
-    "verdict", "ambiguous", "hide", "redact", "stops", "findings", "oauth", "tunnel", "unclear"
-]
+    "verdict", "ambiguous", "hide", "redact", "stops", "findings", "oauth", "websocket", "dns",
+    "limits", "tunnel", "unclear",
+]  # fmt: skip
 """What may be laxer. ``ambiguous``: a doubtful key was a denial. ``stops``: what findings stopped
-goes on redacted. ``tunnel``: CONNECT was refused. ``unclear``: there are too many rules to tell."""
+goes on redacted. ``limits``: what was too much was denied. ``tunnel``: CONNECT was refused.
+``unclear``: there are too many rules to tell."""
 
 _PAST: Final = {Verdict.ALLOW: "allowed", Verdict.ASK: "asked", Verdict.DENY: "denied"}
 _NOW: Final = {Verdict.ALLOW: "allows", Verdict.ASK: "asks", Verdict.DENY: "denies"}
@@ -230,8 +233,10 @@ def _did(rule: McpRule | EgressRule, what: Laxer) -> str:
             return "and what findings stopped is redacted"
         case "findings":
             return "it was stricter about findings"
-        case "oauth":
-            return "it had no oauth"
+        case "oauth" | "websocket" | "dns":
+            return f"it had no {what}"
+        case "limits":
+            return "it had a smaller limit"
         case "tunnel":
             return "it refused tunnels"
         case "verdict" | "unclear":
@@ -251,8 +256,10 @@ def _does(rule: McpRule | EgressRule, what: Laxer, other: McpRule | EgressRule |
             return "redacts what findings stopped"
         case "findings":
             return f"is laxer about findings{above}"
-        case "oauth":
-            return f"has oauth{above}"
+        case "oauth" | "websocket" | "dns":
+            return f"has {what}{above}"
+        case "limits":
+            return f"has a weaker limit than {other.id}" if other else "has a weaker limit"
         case "verdict" | "tunnel" | "unclear":
             return f"{_NOW[rule.verdict]}{above}"
 
@@ -269,8 +276,12 @@ def _became(old: McpRule | EgressRule, new: McpRule | EgressRule, what: Laxer) -
             return " redacts what findings stopped"
         case "findings":
             return " is laxer about findings"
-        case "oauth":
-            return " has oauth"
+        case "oauth" | "dns":
+            return f" has {what}"
+        case "websocket":
+            return " opens WebSockets to more"
+        case "limits":
+            return " has a weaker limit"
         case "verdict" | "tunnel" | "unclear":
             return f": {new.verdict.word}, was {old.verdict.word}"
 

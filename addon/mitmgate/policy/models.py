@@ -12,12 +12,15 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from mitmgate.policy.agents import AgentEntry, AgentName
+from mitmgate.policy.egress_models import EgressRuleEntry, EgressRules
 from mitmgate.policy.fields import (
     Address,
     Cidr,
     Duration,
     Extended,
     HostName,
+    HostPattern,
+    Many,
     Mode,
     Name,
     Reason,
@@ -28,8 +31,6 @@ from mitmgate.policy.fields import (
     one_or_many,
 )
 from mitmgate.policy.rule_models import (
-    EgressRuleEntry,
-    EgressRules,
     McpRuleEntry,
     McpRules,
     RuleEntry,
@@ -38,6 +39,8 @@ from mitmgate.policy.rule_models import (
     WindowEntry,
 )
 from mitmgate.policy.scan_models import AllowedEntry, ScanSection
+
+Delegated = Literal["allow", "ask", "deny", "strip"]
 
 __all__ = [
     "AllowedEntry",
@@ -85,6 +88,12 @@ class ServerEntry(Section):
         description="The URL of its endpoint; `/**` at the end stands for all paths below.",
         examples=["https://api.githubcopilot.com/mcp/**"],
     )
+    auth: Many[HostPattern] = Field(
+        default=(),
+        description="Hosts of its authorization server; its OAuth traffic is open there and on "
+        "its own origin, and a host that only its metadata names asks once.",
+        examples=[["login.example.com"]],
+    )
 
 
 class McpSection(McpRules):
@@ -95,6 +104,13 @@ class McpSection(McpRules):
         description="An endpoint that no server names; decided first, once for each agent and "
         "endpoint.",
         examples=["deny"],
+    )
+    delegated: Delegated = Field(
+        default="ask",
+        description="MCP servers that a request asks a model API to call, where no rule with "
+        "`method: delegate` decides; `strip` takes them out of the request. An ask is one "
+        "question for each agent, server and API.",
+        examples=["strip"],
     )
     otherwise: Verb = Field(
         default="ask", description="Calls that no rule matched.", examples=["deny"]
@@ -160,6 +176,11 @@ class PolicyFile(Section):
         description="`shadow`: what the rules and scanners would have done is only recorded. "
         "Locked rules are enforced all the same.",
         examples=["shadow"],
+    )
+    contact: Reason | None = Field(
+        default=None,
+        description="Whom to ask, as it stands in every denial of what is not MCP.",
+        examples=["security@example.com"],
     )
     extends: Annotated[tuple[Extended, ...], BeforeValidator(one_or_many)] = Field(
         default=(),

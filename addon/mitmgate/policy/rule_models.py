@@ -11,8 +11,6 @@ from mitmgate.policy.fields import (
     EditingEffect,
     Glob,
     Hint,
-    HostPattern,
-    HttpMethod,
     Many,
     Mode,
     Name,
@@ -234,31 +232,4 @@ class McpRules(Section):
         default=(),
         description="From top to bottom, the first that matches decides.",
         examples=[[{"id": "no-rm", "tool": "rm", "then": "deny"}]],
-    )
-
-
-class EgressRuleEntry(RuleEntry):
-    """A rule for traffic that is not MCP."""
-
-    host: Many[HostPattern] = Field(
-        description="Exact names, or `*.x` for every name below x and not x itself.",
-        examples=[["docs.python.org", "*.readthedocs.io"]],
-    )
-    methods: Many[HttpMethod] | None = Field(
-        default=None, description="HTTP methods; without it all.", examples=[["GET", "HEAD"]]
-    )
-    oauth: bool = Field(
-        default=False,
-        description="These hosts issue tokens: a token request may carry assertions there.",
-        examples=[True],
-    )
-
-
-class EgressRules(Section):
-    """The egress rules of a pack or of the locked layer."""
-
-    rules: tuple[EgressRuleEntry, ...] = Field(
-        default=(),
-        description="From top to bottom, the first that matches decides.",
-        examples=[[{"id": "docs", "host": "docs.python.org", "methods": ["GET"], "then": "allow"}]],
     )

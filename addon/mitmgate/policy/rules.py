@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
-from mitmgate.net.domains import DomainSet
 from mitmgate.policy.call import Call, EgressCall
 from mitmgate.policy.conditions import Condition
 from mitmgate.policy.globs import GlobSet
@@ -133,27 +132,6 @@ class McpRule:
             annotations.get(hint, HINT_DEFAULTS[hint]) is wanted
             for hint, wanted in self.annotations.items()
         )
-
-
-@dataclass(frozen=True, slots=True)
-class EgressRule:
-    """A rule for traffic that is not MCP; ``methods`` None means every method.
-
-    ``oauth`` says that its hosts issue tokens: a token request may carry assertions there.
-    """
-
-    id: str
-    hosts: DomainSet
-    methods: frozenset[str] | None
-    oauth: bool
-    effects: Effects
-    circumstances: Circumstances = ALWAYS
-    layer: str = ""
-
-    @property
-    def verdict(self) -> Verdict:
-        """What it decides."""
-        return self.effects.verdict
 
 
 class _Tools:

@@ -1,19 +1,23 @@
-"""Samples of rules: calls that a rule must match, and calls that it must not."""
+"""Samples of rules: calls and requests that a rule must match, and others that it must not."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
-from mitmgate.errors import Problem
-from mitmgate.policy.call import Call
-from mitmgate.policy.compiling import mcp_rule
+from mitmgate.errors import Problem, WireError
+from mitmgate.policy.call import Call, request_call
+from mitmgate.policy.compiling import egress_rule, mcp_rule
 from mitmgate.policy.decide import mcp_miss
+from mitmgate.policy.egress import egress_miss
+from mitmgate.policy.egress_models import EgressSampleEntry
+from mitmgate.policy.egress_rule import WEB_PORTS, EgressRule
 from mitmgate.policy.keys import KeyFolds
 from mitmgate.policy.models import McpRuleEntry, PolicyFile, RulesFile, SampleEntry
-from mitmgate.policy.rules import McpRule
+from mitmgate.policy.rules import ALWAYS, McpRule
 from mitmgate.policy.syntax import MISSING, member, parse_pointer
-from mitmgate.policy.trace import why_missed
+from mitmgate.policy.trace import why_missed, why_no_egress
 from mitmgate.strictyaml import Document
 from mitmgate.wire.methods import is_housekeeping
 from mitmgate.wire.recognise import target_name
@@ -32,6 +36,35 @@ def sample_problems(document: Document, file: PolicyFile | RulesFile) -> Iterato
                     path = ("mcp", "rules", number, "samples", kind, place)
                     yield document.problem(path, f"rule {entry.id}: {told}",
                                            hint="correct the rule, or the sample")  # fmt: skip
+    yield from _egress_problems(document, file)
+
+
+def _egress_problems(document: Document, file: PolicyFile | RulesFile) -> Iterator[Problem]:
+    for number, entry in enumerate(file.egress.rules):
+        rule = egress_rule(entry)
+        for kind, samples in (("match", entry.samples.match), ("other", entry.samples.other)):
+            for place, sample in enumerate(samples):
+                told = _told_of_request(rule, sample, wanted=kind == "match")
+                if told is not None:
+                    path = ("egress", "rules", number, "samples", kind, place)
+                    yield document.problem(path, f"rule {entry.id}: {told}",
+                                           hint="correct the rule, or the sample")  # fmt: skip
+
+
+def _told_of_request(rule: EgressRule, sample: EgressSampleEntry, *, wanted: bool) -> str | None:
+    try:
+        call = request_call(sample.url, sample.method, agent="sample")
+    except WireError as error:
+        return str(error)
+    call = replace(call, protocol=sample.protocol)
+    # Who and when is no part of a sample.
+    anyone = replace(rule, circumstances=ALWAYS)
+    miss = egress_miss(anyone, call, usual=call.port in WEB_PORTS)
+    if wanted and miss is not None:
+        return f"the sample should match: {why_no_egress(rule, miss)}"
+    if not wanted and miss is None:
+        return "the sample should not match, and it does"
+    return None
 
 
 def _told(rule: McpRule, entry: McpRuleEntry, sample: SampleEntry, *, wanted: bool) -> str | None:

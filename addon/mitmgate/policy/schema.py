@@ -99,6 +99,16 @@ _SPELLINGS: Mapping[Callable[[str], object], Spelling] = {
     syntax.parse_http_method: Spelling(
         "HTTP method", "in capitals, as in `GET`", {"pattern": "^[A-Z]+$"}
     ),
+    syntax.parse_path_prefix: Spelling(
+        "path of a URL",
+        "as in `/simple`: the path itself and all below it; no query, no `..`, nothing encoded",
+        {"pattern": r"^/[^%?#;*\\ ]*$"},
+    ),
+    syntax.parse_size: Spelling(
+        "size",
+        "a whole number and `B`, `KB` (1,024 bytes), `MB` or `GB`",
+        {"pattern": "^[0-9]{1,5}[KMG]?B$"},
+    ),
     syntax.parse_clock: Spelling(
         "time of day",
         '`"HH:MM"` in quotes, from `"00:00"` to `"24:00"`',
@@ -169,7 +179,7 @@ class Generator(GenerateJsonSchema):
         if name in ("one_or_many", "_one_or_many"):
             # Pydantic puts the limit of the list outside of this schema: see _tidy.
             return {"oneOf": [inner["items"], inner]}
-        if name == "number_not_bool":
+        if name in ("number_not_bool", "port_number"):
             return {"type": "integer", **inner}
         if name in ("_some_values", "_no_null"):
             return inner

@@ -28,9 +28,11 @@ MISSING: Final = object()
 MAX_NAME = 100
 MAX_REASON = 500
 _NAME_CHARS = frozenset(string.ascii_letters + string.digits + "-_.")
+_SIZES: Final = {"B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 _HEX = frozenset(string.digits + "abcdef")
 _MAX_WAIT = 3600
+_NO_PREFIX = frozenset('%?#;*\\ "<>[]{}|^`')  # RFC 3986 section 3.3, and what can be misread
 _MAX_ENCODINGS = 4
 _DEFAULT_PORT = {"https": 443, "wss": 443, "http": 80, "ws": 80}
 _DEFAULT_PORTS = frozenset(_DEFAULT_PORT.values())
@@ -168,6 +170,28 @@ def parse_http_method(text: str) -> str:
     if not (text.isascii() and text.isalpha() and text.isupper()):
         raise ValueError("an HTTP method is written in capitals, as in GET")
     return text
+
+
+def parse_path_prefix(text: str) -> str:
+    """Return the path that *text* spells, without a slash at its end: ``/`` is ``""``."""
+    odd = not text.isascii() or not text.isprintable() or not _NO_PREFIX.isdisjoint(text)
+    if not text.startswith("/") or odd or not is_plain_path(text):
+        raise ValueError("a path begins with / and is plain: no query, no .., no wildcard, "
+                         "nothing encoded")  # fmt: skip
+    if any(segment.endswith(".") for segment in text.split("/")):
+        raise ValueError("no part of a path ends in a dot: some servers cut it")
+    return text.rstrip("/")
+
+
+def parse_size(text: str) -> int:
+    """Return the bytes that ``500B``, ``64KB``, ``10MB`` or ``2GB`` spell; 1KB is 1,024 bytes."""
+    number = text.rstrip("BKMG")
+    factor = _SIZES.get(text[len(number) :])
+    if factor is None or not (number.isascii() and number.isdigit() and len(number) <= 5):
+        raise ValueError("a size is a whole number and B, KB, MB or GB, as in 64KB")
+    if not int(number):
+        raise ValueError("must be at least 1B")
+    return int(number) * factor
 
 
 @dataclass(frozen=True, slots=True)

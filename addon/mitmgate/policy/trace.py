@@ -9,10 +9,11 @@ from typing import Any
 from mitmgate.policy.call import Call, EgressCall
 from mitmgate.policy.compiled import Policy
 from mitmgate.policy.decide import Miss, mcp_miss, why_ambiguous
-from mitmgate.policy.egress import egress_miss
+from mitmgate.policy.egress import egress_miss, is_too_large, is_usual_port
+from mitmgate.policy.egress_rule import EgressRule
 from mitmgate.policy.globs import GlobSet
 from mitmgate.policy.keys import KeyFolds
-from mitmgate.policy.rules import EgressRule, McpRule
+from mitmgate.policy.rules import McpRule
 from mitmgate.policy.verdict import Verdict
 
 
@@ -45,10 +46,11 @@ def trace(policy: Policy, call: Call) -> list[Step]:
 
 def trace_egress(policy: Policy, call: EgressCall) -> list[Step]:
     """Return each egress rule that was tried for *call*, as :func:`trace` does."""
-    steps = _tried_egress(policy.egress_rules, call)
+    usual = is_usual_port(policy, call.host, call.port)
+    steps = _tried_egress(policy.egress_rules, call, usual=usual)
     if not any(step.matched for step in steps):
         steps.append(Step("otherwise", True, "no rule matched"))
-    return [*steps, *_tried_egress(policy.locked_egress, call, locked=True)]
+    return [*steps, *_tried_egress(policy.locked_egress, call, usual=usual, locked=True)]
 
 
 def _tried(
@@ -74,19 +76,21 @@ def _tried(
 
 
 def _tried_egress(
-    rules: Iterable[EgressRule], call: EgressCall, *, locked: bool = False
+    rules: Iterable[EgressRule], call: EgressCall, *, usual: bool, locked: bool = False
 ) -> list[Step]:
     steps: list[Step] = []
     for rule in rules:
         layer = "locked" if locked else rule.layer
-        miss = egress_miss(rule, call)
+        miss = egress_miss(rule, call, usual=usual)
         if miss is None and rule.effects.shadow and not locked:
             steps.append(Step(rule.id, False, _shadowed(rule), layer))
         elif miss is None:
-            steps.append(Step(rule.id, True, "every condition holds", layer))
+            more = ", but the body is larger than its max_request"
+            told = more if is_too_large(rule, call) else ""
+            steps.append(Step(rule.id, True, f"every condition holds{told}", layer))
             return steps
         else:
-            steps.append(Step(rule.id, False, _why_no_egress(rule, miss), layer))
+            steps.append(Step(rule.id, False, why_no_egress(rule, miss), layer))
     return steps
 
 
@@ -128,11 +132,22 @@ def _why_no_method(methods: GlobSet | None, tools: GlobSet | None) -> str:
     return "a rule without method is not for housekeeping"
 
 
-def _why_no_egress(rule: EgressRule, miss: Miss) -> str:
+def why_no_egress(rule: EgressRule, miss: Miss) -> str:
+    """Return in a sentence the condition *miss* that a request does not meet."""
+    wanted = {
+        "method": sorted(rule.methods or ()),
+        "protocol": sorted(rule.protocols or ()),
+        "port": [str(port) for port in sorted(rule.ports or ())],
+    }
     if miss == "host":
         return "the host is another"
-    if miss == "method":
-        return f"the method is not {listed(sorted(rule.methods or ()))}"
+    if miss == "port" and rule.ports is None:
+        return "the port is no web port, and the rule names none"
+    if miss in wanted:
+        return f"the {miss} is not {listed(wanted[miss])}"
+    if miss == "path":
+        paths = listed([path or "/" for path in rule.paths or ()])
+        return f"the path is not below {paths}, or can be read in two ways"
     return _why_circumstances(rule, miss)
 
 

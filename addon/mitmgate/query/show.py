@@ -29,6 +29,8 @@ def record_line(record: Record) -> str | None:
             return f"{_clock(record)}  {_word(record, 'id'):<10} {_resolved(record)}"
         case "start":
             return f"{_clock(record)}  started {_word(record, 'tool')}, {_word(record, 'mode')}"
+        case "policy":
+            return f"{_clock(record)}  policy {_word(record, 'policy') or '-'}: {_changed(record)}"
         case "note":
             return f"{_clock(record)}  note: {_word(record, 'note')}"
         case _:
@@ -62,6 +64,14 @@ def _verdict(record: Record) -> str:
     if word == "allow" and isinstance(edits, Mapping) and edits.get("count"):
         word = "redact"
     return word if record.get("enforced", True) else f"({word})"
+
+
+def _changed(record: Record) -> str:
+    by = f" by {_word(record, 'operator')}" if record.get("operator") else ""
+    count = record.get("changes_total")
+    told = "1 change loosens" if count == 1 else f"{count} changes loosen"
+    more = f", {told}" if isinstance(count, int) and count else ""
+    return f"{_word(record, 'result')}{by}{more}"
 
 
 def _resolved(record: Record) -> str:

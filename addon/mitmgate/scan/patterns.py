@@ -84,6 +84,11 @@ class Pattern:
         """The group that holds the value, 0 for all that the pattern matches; set by compiling."""
         self._compiled: re2.Pattern | None = None
 
+    @property
+    def compiled(self) -> bool:
+        """Whether that was done."""
+        return self._compiled is not None
+
     def compile(self) -> re2.Pattern:
         """Return the compiled pattern; ValueError says what is wrong with it."""
         compiled = self._compiled

@@ -1,5 +1,7 @@
 """The inventory of MCP servers beyond one run: ``servers.json`` in the state folder, and views.
 
+Beside it ``cards.json`` keeps the agent cards that were accepted.
+
 Names come from strangers: nothing is written or shown in which a rule finds a secret.
 """
 
@@ -23,6 +25,8 @@ from mitmgate.net.authority import normalise_authority
 from mitmgate.policy.compiled import Policy
 from mitmgate.record.lines import printable
 from mitmgate.record.scrub import REDACTED, Scans, scrub
+from mitmgate.serve.pins import FILE as CARDS_FILE
+from mitmgate.serve.pins import restore_cards, write_cards
 from mitmgate.wire.inventory import Inventory, SeenServer
 
 FILE = "servers.json"
@@ -112,6 +116,12 @@ async def kept_inventory(
     tried again.
     """
     inventory.restore(_loaded(path, policy, log))
+    cards = path.with_name(CARDS_FILE)
+    try:
+        restore_cards(inventory.cards, cards)
+    except ConfigError as error:
+        moved = _move_aside(cards)
+        log(f"trouble  {cards}: {error.problems[0].message}; {moved}")
     writer = _Writer(inventory, path, Views(scanner), log)
     stopping = asyncio.Event()
     working = asyncio.create_task(writer.work(stopping))
@@ -134,6 +144,7 @@ class _Writer:
         self._log = log
         self._revision = inventory.revision
         self._written = inventory.seen()
+        self._cards = inventory.cards.revision
         self._failing = False
 
     async def work(self, stopping: asyncio.Event) -> None:
@@ -142,7 +153,7 @@ class _Writer:
             try:
                 await asyncio.wait_for(stopping.wait(), SAVE_SECONDS)
             except TimeoutError:
-                if self._inventory.revision != self._revision or turn % CALLS_EVERY == 0:
+                if self._is_changed() or turn % CALLS_EVERY == 0:
                     await self._save()
                 continue
             await self._save()
@@ -150,17 +161,24 @@ class _Writer:
 
     async def _save(self) -> None:
         revision, seen = self._inventory.revision, self._inventory.seen()
-        if seen == self._written:
+        changed, cards = self._inventory.cards.revision, self._inventory.cards.all()
+        if seen == self._written and changed == self._cards:
             return
         try:
             await asyncio.to_thread(self._write, seen)
+            if changed != self._cards:
+                await asyncio.to_thread(write_cards, self._path.with_name(CARDS_FILE), cards)
         except ConfigError as error:
             if not self._failing:
                 self._log(f"trouble  the list of servers: {error}")
             self._failing = True
             return
         self._failing = False
-        self._revision, self._written = revision, seen
+        self._revision, self._written, self._cards = revision, seen, changed
+
+    def _is_changed(self) -> bool:
+        inventory = self._inventory
+        return inventory.revision != self._revision or inventory.cards.revision != self._cards
 
     def _write(self, seen: tuple[SeenServer, ...]) -> None:
         write_servers(self._path, self._views.of(seen))

@@ -23,7 +23,8 @@ from mitmgate.errors import ConfigError, Problem
 from mitmgate.judge.judge import Judge
 from mitmgate.judge.recording import Run, open_recording
 from mitmgate.mitm.core import Core
-from mitmgate.mitm.gate import Gate, Resolver
+from mitmgate.mitm.dialling import Resolver
+from mitmgate.mitm.gate import Gate
 from mitmgate.mitm.master import LeanMaster
 from mitmgate.mitm.resolve import resolve
 from mitmgate.policy.load import Policy
@@ -37,6 +38,7 @@ from mitmgate.serve.inventory import FILE, kept_inventory
 from mitmgate.serve.pipeline import Pipeline
 from mitmgate.serve.reload import Reloader
 from mitmgate.serve.state import hash_key, locked_state, run_file
+from mitmgate.serve.warming import warming
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +54,7 @@ class Settings:
     upstream_ca: Path | None = None
     shadow: bool = False
     trust_reload: bool = False
+    http2: bool = False
     options: tuple[str, ...] = ()
 
 
@@ -128,6 +131,7 @@ async def proxy(
         audit.append(start_of(pipeline.judge, listen, time.time()))
         stack.enter_context(run_file(folder, {"listen": listen, "pid": os.getpid()}))
         await stack.enter_async_context(reloader.watching())
+        await stack.enter_async_context(warming(judge.scanner))
         policy = pipeline.judge.policy.hash
         yield Running(listen, authority, socket, policy, key, pipeline, reloader)
         pipeline.waiting.close()
@@ -165,6 +169,7 @@ def _options(settings: Settings, authority: Authority) -> dict[str, object]:
         "listen_host": settings.host,
         "listen_port": settings.port,
         "mode": [settings.mode],
+        "http2": settings.http2,
         "confdir": str(authority.folder),
         "ssl_verify_upstream_trusted_ca": str(upstream_roots(settings.upstream_ca, settings.state)),
     }

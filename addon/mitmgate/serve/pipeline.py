@@ -24,7 +24,7 @@ from mitmgate.control.models import (
     RowEvent,
 )
 from mitmgate.hold.queue import QueueFullError
-from mitmgate.judge.inputs import AnswerInput, EndInput, Input, RequestInput
+from mitmgate.judge.inputs import AnswerInput, EndInput, Input, MessageInput, RequestInput
 from mitmgate.judge.judge import Judge, Prepared
 from mitmgate.judge.outcome import Completion, Kind, Outcome, Resolution, Subject
 from mitmgate.judge.prepare import PreparedAnswer, PreparedMessage
@@ -117,6 +117,10 @@ class Pipeline:
         if _size(given) <= INLINE_BYTES:
             return plan()
         return await asyncio.get_running_loop().run_in_executor(self._threads, plan)
+
+    async def judged(self, given: Input) -> Judged | None:
+        """Judge *given*, a large one in a thread, and wait for nobody."""
+        return self._conclude(given, await self._prepare(given))
 
     def judge_now(self, given: Input) -> Judged | None:
         """Judge *given* without waiting for anything: for stream events."""
@@ -323,6 +327,8 @@ class Pipeline:
 
 
 def _size(given: Input) -> int:
+    if isinstance(given, MessageInput):
+        return len(given.data)
     if not isinstance(given, RequestInput | AnswerInput):
         return 0
     if given.body and given.head.get("content-encoding") is not None:

@@ -86,6 +86,8 @@ def arguments_of(outcome: Outcome, prepared: Prepared) -> Any:
     """Return what the person decides about: the params or the body, secrets replaced."""
     if isinstance(prepared, ConnectInput | DialInput | EndInput) or prepared.body.text is None:
         return None
+    if outcome.subject.protocol == "oauth":
+        return None  # a token request is nothing but credentials
     secrets = [
         f for f in outcome.findings if f.detector in ("secrets", "canary") and f.pointer[:1] != "#"
     ]

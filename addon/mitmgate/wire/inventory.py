@@ -1,6 +1,7 @@
 """The MCP servers that were seen, and what they said of themselves: a bounded memory, no I/O.
 
-What servers and agents say here is unverified and for people to read; nothing is decided by it.
+What servers and agents say here is unverified and for people to read; nothing is decided by it but
+whether an agent card (A2A) is the one that was accepted.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from mitmgate.wire.endpoints import Endpoint
 
 MOST_TOOLS = 500
 MOST_AGENTS = 100
+MOST_CARDS = 5_000
 # All servers together: one hostile host has as many paths, and tools on each, as it likes.
 MOST_NAMES = 50_000
 _MOST_COUNTED = 1_000
@@ -27,11 +29,15 @@ _SERVER_INFO = "io.modelcontextprotocol/serverInfo"
 
 
 class Transport(StrEnum):
-    """How messages travel. ``sse`` is the HTTP+SSE of 2024-11-05."""
+    """How messages travel. ``sse`` is the HTTP+SSE of 2024-11-05.
+
+    ``delegated``: a model API was told to call the server, and its calls are not seen here.
+    """
 
     STREAMABLE_HTTP = "streamable_http"
     SSE = "sse"
     WEBSOCKET = "websocket"
+    DELEGATED = "delegated"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +145,42 @@ class _Server:
         return self.agents_total > before or agent in self.agents
 
 
+class Cards:
+    """The digests of the agent cards that were accepted, by URL; the longest unused goes first.
+
+    ``revision`` counts changes.
+    """
+
+    def __init__(self, limit: int = MOST_CARDS) -> None:
+        self._limit = limit
+        self._digests: OrderedDict[str, str] = OrderedDict()
+        self.revision = 0
+
+    def accept(self, url: str, digest: str) -> None:
+        """Remember *digest*, SHA-256 in hexadecimal, as that of the card at *url*."""
+        self.revision += self._digests.get(url) != digest
+        self._digests[url] = digest
+        self._digests.move_to_end(url)
+        if len(self._digests) > self._limit:
+            self._digests.popitem(last=False)
+
+    def accepted(self, url: str) -> str | None:
+        """Return the digest of the card that was accepted at *url*, None where there was none."""
+        if url in self._digests:
+            self._digests.move_to_end(url)
+        return self._digests.get(url)
+
+    def all(self) -> tuple[tuple[str, str], ...]:
+        """Return URLs and digests, the one longest unused first."""
+        return tuple(self._digests.items())
+
+
 class Inventory:
     """The last *limit* servers that were seen; the one longest unseen is forgotten first.
 
     Servers are told apart by the URL that is shown of them. ``revision`` counts changes other
-    than those of ``calls`` and ``last_seen``. *seen* are known from before.
+    than those of ``calls`` and ``last_seen``. *seen* are known from before. ``cards`` are agent
+    cards.
     """
 
     def __init__(self, limit: int = 1000, seen: Iterable[SeenServer] = ()) -> None:
@@ -152,8 +189,10 @@ class Inventory:
         self._limit = limit
         self._urls: OrderedDict[Endpoint, str] = OrderedDict()
         self._servers: OrderedDict[str, _Server] = OrderedDict()
+        self._handed: OrderedDict[tuple[str, str], Endpoint] = OrderedDict()
         self._names = 0
         self.revision = 0
+        self.cards = Cards()
         self.restore(seen)
 
     def restore(self, seen: Iterable[SeenServer]) -> None:
@@ -228,6 +267,16 @@ class Inventory:
         self._names += len(known.tools)
         self._forget()
         self.revision += before != (list(known.tools), known.more_tools)
+
+    def hand(self, exchange: str, label: str, endpoint: Endpoint) -> None:
+        """Remember that *exchange* hands *endpoint* to a model API under the name *label*."""
+        self._handed[exchange, label] = endpoint
+        if len(self._handed) > self._limit:
+            self._handed.popitem(last=False)
+
+    def handed(self, exchange: str, label: str) -> Endpoint | None:
+        """Return what :meth:`hand` was told, None where it was not."""
+        return self._handed.get((exchange, label))
 
     def seen(self) -> tuple[SeenServer, ...]:
         """Return every server, the one last seen first."""

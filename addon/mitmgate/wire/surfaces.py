@@ -2,16 +2,33 @@
 
 from __future__ import annotations
 
-import base64
-import codecs
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from mitmgate.errors import WireError
-from mitmgate.wire.body import decode_text
+from mitmgate.wire.a2a import is_card
 from mitmgate.wire.http import Headers
+from mitmgate.wire.packed import MAX_DERIVED, Packed, may_be_packed, read_packed
+
+__all__ = [
+    "DEFINING_METHODS",
+    "FAR",
+    "MAX_DERIVED",
+    "MAX_POINTERS",
+    "PROTOCOL_KEYS",
+    "Surface",
+    "Text",
+    "definition_media",
+    "escape_token",
+    "input_requests",
+    "resolve_pointer",
+    "walk_error",
+    "walk_head",
+    "walk_json",
+    "walk_params",
+    "walk_result",
+]
 
 
 class Surface(StrEnum):
@@ -60,9 +77,6 @@ _OPAQUE = "requestState"
 # scanning would deny, and redacting would break, every call that asks back.
 
 
-MAX_DERIVED = 1024 * 1024
-"""So many bytes of a base64 string are read; what stands behind them is not."""
-
 MAX_POINTERS = 8 * 1024 * 1024
 """The most characters that one walk spends on pointers of more than ``_SHORT`` of them."""
 
@@ -76,8 +90,12 @@ def walk_json(surface: Surface, value: Any, prefix: str = "") -> list[Text]:
     """Return every string of *value* in document order, keys before their values.
 
     A string at the very top has *prefix* as its pointer; with an empty prefix an edit of it
-    would count in the raw text, so scan such a text as plain text instead.
+    would count in the raw text, so scan such a text as plain text instead. In an answer that is
+    not MCP, what a model API tells of the MCP servers that it called stands on the surfaces that
+    it would have here, and an agent card (A2A) is a definition.
     """
+    if surface is Surface.EGRESS_RESPONSE and is_card(value):
+        surface = Surface.DEFINITIONS
     return _Walk(surface, derive=False).texts(value, prefix)
 
 
@@ -103,11 +121,21 @@ PROTOCOL_KEYS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class _Packed:
-    """A string that may be base64, and the media type its sender gave it."""
+class _Elsewhere:
+    """A value that stands on another surface than what is around it."""
 
-    text: str
-    media_type: str | None
+    value: Any
+    surface: Surface
+
+
+# OpenAI's Responses API, Anthropic's MCP connector and Gemini's Interactions API, in this order.
+_TOLD: Mapping[str, Mapping[str, Surface]] = {
+    "mcp_list_tools": {"tools": Surface.DEFINITIONS, "error": Surface.RESULTS},
+    "mcp_call": {"output": Surface.RESULTS, "error": Surface.RESULTS},
+    "mcp_tool_result": {"content": Surface.RESULTS},
+    "mcp_server_tool_result": {"result": Surface.RESULTS, "content": Surface.RESULTS},
+}
+_CARD = {"result": Surface.DEFINITIONS}
 
 
 class _Walk:
@@ -135,8 +163,10 @@ class _Walk:
                 self._push_members(pointer, item)
             elif isinstance(item, (list, tuple)):
                 self._push_items(pointer, item)
-            elif isinstance(item, _Packed):
-                text = _read_packed(item)
+            elif isinstance(item, _Elsewhere):
+                found += _Walk(item.surface, derive=True).texts(item.value, pointer)
+            elif isinstance(item, Packed):
+                text = read_packed(item)
                 if text is not None:
                     found.append(Text(surface, pointer, text, derived=True))
         return found
@@ -151,17 +181,29 @@ class _Walk:
 
     def _push_members(self, pointer: str, members: Mapping[str, Any]) -> None:
         todo, far = self._todo, self._is_far(pointer, len(members))
+        told = self._told(members)
         for key, value in reversed(list(members.items())):
             if value.__class__ in _NO_TEXT and key in PROTOCOL_KEYS:
                 continue
             place = self._far if far else f"{pointer}/{escape_token(key)}"
-            if self._derive and isinstance(value, str) and _may_be_packed(key, members):
+            if self._derive and isinstance(value, str) and may_be_packed(key, members):
                 media_type = members.get("mimeType")
                 known = media_type if isinstance(media_type, str) else None
-                todo.append((place, _Packed(value, known)))
-            todo.append((place, value))
+                todo.append((place, Packed(value, known)))
+            if told is not None and key in told:
+                todo.append((place, _Elsewhere(value, told[key])))
+            else:
+                todo.append((place, value))
             if key not in PROTOCOL_KEYS:
                 todo.append((place, Text(self._surface, place, key, key=True)))
+
+    def _told(self, members: Mapping[str, Any]) -> Mapping[str, Surface] | None:
+        if self._surface is not Surface.EGRESS_RESPONSE:
+            return None
+        if is_card(members.get("result")):
+            return _CARD
+        kind = members.get("type")
+        return _TOLD.get(kind) if isinstance(kind, str) else None
 
     def _is_far(self, pointer: str, children: int) -> bool:
         # One key of a megabyte above 10,000 strings would be 10 GB of pointers.
@@ -171,66 +213,6 @@ class _Walk:
 
 
 _NO_TEXT = frozenset({int, float, bool, type(None)})
-
-
-def _may_be_packed(key: str, members: Mapping[str, Any]) -> bool:
-    if key == "blob":
-        return True
-    if key != "data":
-        return False
-    return isinstance(members.get("type"), str) or isinstance(members.get("mimeType"), str)
-
-
-_BASE64 = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/-_"
-_NO_BASE64 = bytes(set(range(256)) - {*_BASE64, *b"="})
-_TO_PLAIN = bytes.maketrans(b"-_", b"+/")
-_TEXTUAL = ("json", "xml", "html", "yaml", "javascript", "ecmascript", "svg")
-
-
-def _read_packed(packed: _Packed) -> str | None:
-    """Return the text in a base64 string, None where there is none that a model would see."""
-    media = (packed.media_type or "").strip().lower()
-    textual = not media or media.startswith("text/") or any(part in media for part in _TEXTUAL)
-    # Pictures are large, and their first bytes tell already.
-    if not textual and _utf8(_unpacked(packed.text[:256])[:-3]) is None:
-        return None
-    data = _unpacked(packed.text)[:MAX_DERIVED]
-    text = _utf8(data, final=len(data) < MAX_DERIVED)
-    if text is None and textual:
-        text = _any_charset(data, packed.media_type)
-    # ASCII in UTF-16 that nobody declared is valid UTF-8, half of it NULs.
-    return (text or "").replace("\0", "") or None
-
-
-def _unpacked(text: str) -> bytes:
-    """Return the bytes that the most lenient decoder in the field reads out of *text*.
-
-    Python's and Node's skip what is no base64, Node's takes the URL alphabet, and padding may
-    be missing: a stricter reading of ours would be a way past the scanner.
-    """
-    packed = text.encode("ascii", "ignore").translate(_TO_PLAIN, _NO_BASE64)
-    pieces = []
-    for piece in packed[: MAX_DERIVED // 3 * 4 + 8].split(b"="):
-        whole = piece[:-1] if len(piece) % 4 == 1 else piece
-        pieces.append(base64.b64decode(whole + b"=" * (-len(whole) % 4)))
-    return b"".join(pieces)
-
-
-def _utf8(data: bytes, *, final: bool = False) -> str | None:
-    """Return *data* as text, None if it is no UTF-8; half a character may end it if not *final*."""
-    try:
-        return codecs.getincrementaldecoder("utf-8")().decode(data, final)
-    except UnicodeDecodeError:
-        return None
-
-
-def _any_charset(data: bytes, media_type: str | None) -> str:
-    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
-        return data.decode("utf-16", "replace")
-    try:
-        return decode_text(data, media_type)
-    except WireError:
-        return data.decode("utf-8", "replace")
 
 
 def walk_params(

@@ -1,0 +1,57 @@
+"""Where the gate reaches into mitmproxy's running connections: reading, dialling, their number."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import defaultdict
+from typing import Any
+
+from mitmproxy import ctx, http
+from mitmproxy.addons.proxyserver import Proxyserver
+from mitmproxy.connection import Client, Server
+from mitmproxy.proxy.server import ConnectionHandler
+
+SERVER_CONNECTIONS = 100  # of one client to one address: as many as streams of HTTP/2
+
+
+def pause_reading(flow: http.HTTPFlow, *, paused: bool) -> None:
+    """Stop reading from the server of *flow*, or go on; without effect where it has no socket.
+
+    mitmproxy goes on reading while a layer waits for a hook and queues all of it, so a server that
+    sends faster than its events are judged would fill the memory.
+    """
+    handler = _handler(flow.client_conn.id)
+    handles = handler.transports.get(flow.server_conn) if handler is not None else None
+    transport: Any = getattr(handles.writer, "transport", None) if handles is not None else None
+    if transport is None or transport.is_closing():
+        return
+    if paused:
+        transport.pause_reading()
+    else:
+        transport.resume_reading()
+
+
+def cut_dial(client: str, server: Server) -> None:
+    """End the attempt to reach *server* for the client connection *client*, if it still lasts."""
+    handler = _handler(client)
+    handles = handler.transports.get(server) if handler is not None else None
+    if handles is not None and handles.writer is None and handles.handler is not None:
+        handles.handler.cancel("no answer in time")
+
+
+def widen(client: Client) -> None:
+    """Let *client* have a connection to a server for each stream of HTTP/2.
+
+    mitmproxy gives it five to one address, each for as long as it stays open: streams of events
+    would block every other call.
+    """
+    handler = _handler(client.id)
+    if handler is not None:
+        handler.max_conns = defaultdict(lambda: asyncio.Semaphore(SERVER_CONNECTIONS))
+
+
+def _handler(client: str) -> ConnectionHandler | None:
+    # Outside a running proxy (in tests) there is no master.
+    master = getattr(ctx, "master", None)
+    proxyserver = master.addons.get("proxyserver") if master is not None else None
+    return proxyserver.connections.get(client) if isinstance(proxyserver, Proxyserver) else None
