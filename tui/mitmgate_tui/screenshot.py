@@ -61,9 +61,10 @@ async def _draw(events: Sequence[Event], size: tuple[int, int], now: float) -> s
         while app.board.version < len(events):
             await pilot.pause()
         await pilot.pause()
-        passed = _LATER
-        app.drain()
-        await pilot.pause()
+        for _ in range(2):  # what came up in the first is no longer new in the second
+            passed += _LATER
+            app.drain()
+            await pilot.pause()
         return app.export_screenshot()
 
 
