@@ -193,3 +193,22 @@ def test_a_multipart_body_that_cannot_be_taken_apart_is_denied() -> None:
 def test_no_body_needs_no_boundary() -> None:
     given = upload(b"", (("content-type", "multipart/mixed"),))
     assert decide(make_judge(), given).verdict.word == "allow"
+
+
+NUMBERS = b" 2001:db8:85a3:8d3:1319:8a2e:370:7348 "
+BINARY: dict[str, tuple[bytes, bool]] = {
+    "a text": (NUMBERS, True),
+    "a text with a byte that is none": (b"caf\xe9 caf\xe9 says more than one" + NUMBERS, True),
+    "an archive": (b"\x9f\xff\x80\xfe" * 40 + NUMBERS + b"\x9f\xff\x80\xfe" * 40, False),
+}
+
+
+@pytest.mark.parametrize(("body", "found"), BINARY.values(), ids=BINARY)
+def test_personal_data_is_looked_for_in_texts(body: bytes, *, found: bool) -> None:
+    headers: Headers = (("content-type", "application/octet-stream"),)
+    outcome = decide(make_judge(WILD), request("POST", "a.wild.example", "/", body, headers))
+    assert ("pii" in [finding.detector for finding in outcome.findings]) is found
+    secret = decide(
+        make_judge(WILD), request("POST", "a.wild.example", "/", body + KEY.encode(), headers)
+    )
+    assert "secrets" in [finding.detector for finding in secret.findings]

@@ -54,6 +54,7 @@ type Others = Callable[[], Collection[str]]
 type Lookup = Callable[[RequestId | None], str]
 """Gives the method of the request that an answer with this id is for, ``""`` for none."""
 
+_MOSTLY = 8  # of so many characters one that is none makes it no text
 _TEXT_TYPES = ("text/", "application/json", "application/xml", "application/javascript",
                "application/x-www-form-urlencoded", "application/problem+json",
                "application/xhtml+xml", "application/x-ndjson", "application/yaml")  # fmt: skip
@@ -132,7 +133,7 @@ def prepare_request(request: RequestInput, scanner: Scanner, limits: Limits) -> 
     recognition = Recognition.NONE
     if body.message is not None:
         recognition = recognise(body.message, request.head.headers)
-    findings = leaving(scanner.scan(texts), request.head.host, scanner)
+    findings = leaving(_of_text(scanner.scan(texts), body), request.head.host, scanner)
     carried = Carried(pieces_of(request.head, islice(said, MOST_FIELDS)), sure(scanner))
     return PreparedRequest(request, body, recognition, findings, carried=carried)
 
@@ -173,7 +174,7 @@ def prepare_answer(
         surface = Surface.DEFINITIONS  # a server card is read before any message of MCP
     texts = [*heads, *_answer_texts(body, lookup, surface), *_unread(surface, body)]
     examined = _examined(body, lookup, scanner, others)
-    return PreparedAnswer(answer, body, (*scanner.scan(texts), *examined))
+    return PreparedAnswer(answer, body, (*_of_text(scanner.scan(texts), body), *examined))
 
 
 def prepare_event(
@@ -219,7 +220,8 @@ def _prepare_plain(message: MessageInput, scanner: Scanner) -> PreparedMessage:
         body = _read_text(message.data)
         texts = _message_like(body, surface, from_client=message.from_client)
     pieces = tuple((f"#message{t.pointer}", t.text) for t in texts[:MOST_FIELDS] if t.text)
-    return PreparedMessage(message, body, scanner.scan(texts), Carried(pieces, sure(scanner)))
+    found = _of_text(scanner.scan(texts), body)
+    return PreparedMessage(message, body, found, Carried(pieces, sure(scanner)))
 
 
 def _message_like(body: Body, surface: Surface, *, from_client: bool) -> list[Text]:
@@ -294,6 +296,14 @@ def _read_text(text: str) -> Body:
 def _is_text(head: AnswerHead) -> bool:
     media = head.media_type
     return not media or media.startswith(_TEXT_TYPES) or media.endswith(("+json", "+xml"))
+
+
+def _of_text(found: tuple[Finding, ...], body: Body) -> tuple[Finding, ...]:
+    """Leave personal data out of *found* where *body* is no text: any number stands there."""
+    unread = body.unread
+    if unread is None or unread.count("\ufffd") * _MOSTLY < len(unread):
+        return found
+    return tuple(f for f in found if f.detector != "pii" or f.pointer != "#body")
 
 
 def _unread(surface: Surface, body: Body) -> Iterator[Text]:

@@ -63,6 +63,8 @@ class Page:
         data = self.data
         if place >= self._counted:
             self._index += data.count(_WALLED, self._counted, place)
+        elif self._counted - place < place:
+            self._index -= data.count(_WALLED, place, self._counted)
         else:
             self._index = data.count(_WALLED, 0, place)
         self._counted = place
