@@ -49,12 +49,16 @@ lint: .venv/.ready ## format, lint, types and layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-# Thousands of texts for the scanner: make test reads them.
-CORPORA = injection* poisoning* definitions* samples* named* pii* packs*
+# Thousands of texts for the scanner, and what starts many programs or draws many examples: make
+# test has them.
+LONG = scan/test_injection* scan/test_poisoning* scan/test_definitions* scan/test_samples* \
+	scan/test_named* scan/test_pii* scan/test_packs* scan/test_slices* scan/test_scan_command* \
+	wire/test_fuzz_judge* policy/test_shell_real* policy/test_loosening_soundness* \
+	replay/test_replay_command* cli/test_canary*
 
 check: lint ## what to run before every commit: lint and the fast tests
 	$(BIN)/pytest -q -n 3 --dist worksteal --ignore=tests/e2e --ignore=tests/packaging \
-		--ignore=tests/tui $(addprefix --ignore-glob=tests/scan/test_,$(CORPORA))
+		--ignore=tests/tui $(addprefix --ignore-glob=tests/,$(LONG))
 
 test: lint .peers/.ready ## everything; this is what CI runs
 	$(BIN)/pytest -q -n 3 --dist worksteal
