@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import socket
 import ssl
@@ -25,9 +24,9 @@ from harness import (
     LoopThread,
     Mcp,
     Web,
-    closed,
     ended,
     serving_mcp,
+    serving_tls,
 )
 
 from mitmgate.demo.pki import make_pki
@@ -52,17 +51,8 @@ def web_kind() -> type[Web]:
 @pytest.fixture
 def web(pki: tuple[Path, Path], web_kind: type[Web]) -> Iterator[Web]:
     server = web_kind()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pki[1])
-    with LoopThread() as run:
-
-        async def start() -> asyncio.Server:
-            return await asyncio.start_server(server.handle, "127.0.0.1", 0, ssl=context)
-
-        listening = run(start())
-        server.port = listening.sockets[0].getsockname()[1]
+    with serving_tls(server, pki[1]):
         yield server
-        run(closed(listening))
 
 
 @pytest.fixture(params=[False], ids=["sse"])

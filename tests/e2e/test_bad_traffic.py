@@ -13,7 +13,18 @@ from pathlib import Path
 
 import httpx
 import pytest
-from harness import MCP_NAME, POLICY, WEB_NAME, Agent, Gate, LoopThread, Mcp, Web, closed
+from harness import (
+    MCP_NAME,
+    POLICY,
+    WEB_NAME,
+    Agent,
+    Gate,
+    LoopThread,
+    Mcp,
+    Web,
+    closed,
+    serving_tls,
+)
 
 from mitmgate.demo.pki import make_pki
 
@@ -108,19 +119,10 @@ def relay(mcp: Mcp) -> Iterator[Relay]:
 def stranger(tmp_path: Path) -> Iterator[Web]:
     """A server with the right names, by a CA that nobody trusts."""
     server = Web()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     folder = tmp_path / "strange-pki"
     folder.mkdir()
-    context.load_cert_chain(make_pki(folder, MCP_NAME, WEB_NAME)[1])
-    with LoopThread() as run:
-
-        async def start() -> asyncio.Server:
-            return await asyncio.start_server(server.handle, "127.0.0.1", 0, ssl=context)
-
-        listening = run(start())
-        server.port = listening.sockets[0].getsockname()[1]
+    with serving_tls(server, make_pki(folder, MCP_NAME, WEB_NAME)[1]):
         yield server
-        run(closed(listening))
 
 
 @pytest.mark.parametrize("mode", ["legacy", "auto"], ids=["2025-11-25", "2026-07-28"])

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import OTHER_NAME, WEB_NAME, Gate, LoopThread, closed
+from harness import OTHER_NAME, WEB_NAME, Gate, serving_tls
 from wsproto.connection import Connection, ConnectionState, ConnectionType
 from wsproto.events import (
     BytesMessage,
@@ -120,17 +120,8 @@ class Talk:
 @pytest.fixture
 def live(pki: tuple[Path, Path]) -> Iterator[Live]:
     server = Live()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pki[1])
-    with LoopThread() as run:
-
-        async def start() -> asyncio.Server:
-            return await asyncio.start_server(server.handle, "127.0.0.1", 0, ssl=context)
-
-        listening = run(start())
-        server.port = listening.sockets[0].getsockname()[1]
+    with serving_tls(server, pki[1]):
         yield server
-        run(closed(listening))
 
 
 @pytest.fixture(params=["text"])

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-import ssl
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from ipaddress import ip_network
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import OTHER_NAME, WEB_NAME, InProcess, LoopThread, Web, closed
+from harness import OTHER_NAME, WEB_NAME, InProcess, Web, serving_tls
 from http2_client import open_tls
 
 from mitmgate.mitm.gate import Gate
@@ -217,17 +216,8 @@ class Reader(Web):
 @pytest.fixture
 def reader(pki: tuple[Path, Path]) -> Iterator[Reader]:
     server = Reader()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(pki[1])
-    with LoopThread() as run:
-
-        async def start() -> asyncio.Server:
-            return await asyncio.start_server(server.handle, "127.0.0.1", 0, ssl=context)
-
-        listening = run(start())
-        server.port = listening.sockets[0].getsockname()[1]
+    with serving_tls(server, pki[1]):
         yield server
-        run(closed(listening))
 
 
 @pytest.mark.parametrize(("text", "reads"), PASSED.values(), ids=PASSED)

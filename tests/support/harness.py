@@ -130,6 +130,22 @@ class LoopThread:
 
 
 @contextmanager
+def serving_tls(server: Any, certificate: Path) -> Iterator[None]:
+    """Let *server*, which has ``handle`` and ``port``, listen on a free port with TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    with LoopThread() as run:
+
+        async def start() -> asyncio.Server:
+            return await asyncio.start_server(server.handle, "127.0.0.1", 0, ssl=context)
+
+        listening = run(start())
+        server.port = listening.sockets[0].getsockname()[1]
+        yield
+        run(closed(listening))
+
+
+@contextmanager
 def serving_mcp(*, json_response: bool, ssl_certfile: str | None = None) -> Iterator[Mcp]:
     """Run an SDK server in a thread, for the length of the block."""
     server = Mcp()

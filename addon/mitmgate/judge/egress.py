@@ -101,7 +101,7 @@ def _decision(context: Context, prepared: PreparedRequest, call: EgressCall) -> 
                            code="housekeeping", reason=reason, agent_reason="")  # fmt: skip
     rule = deciding_egress(policy, call)
     size = size_of(request.head, len(request.body))
-    context.exchange.cost = None if rule is None else (rule.id, size)
+    context.exchange.cost = None if rule is None else size
     return narrowed(context, rule, decision, call, head=request.head)
 
 

@@ -55,7 +55,7 @@ def _is_spent(context: Context, budget: Budget) -> bool:
     if limit is None or cost is None:
         return False
     memory, agent = context.memory, context.exchange.subject.agent
-    return memory.spent.within(agent, budget.key, now=memory.now) + cost[1] > limit
+    return memory.spent.within(agent, budget.key, now=memory.now) + cost > limit
 
 
 def _over(context: Context, budget: Budget, decision: Decision) -> Decision:

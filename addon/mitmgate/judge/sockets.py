@@ -89,7 +89,7 @@ def _decision(context: Context, prepared: PreparedMessage, opened: Opened) -> De
     if opened.asked and decision.verdict is Verdict.ASK:
         decision = replace(decision, verdict=Verdict.ALLOW)
     rule = deciding_egress(policy, call)
-    exchange.cost = (rule.id, size + _HEAD) if rule is not None and size else None
+    exchange.cost = size + _HEAD if rule is not None and size else None
     decision = narrowed(context, rule, decision, call)
     return _as_text(decision, rule, call) if isinstance(given.data, bytes) else decision
 

@@ -49,9 +49,8 @@ class Exchange:
     ``policy`` is the one in force when it began.
     ``answered`` are the own requests that have their answer, ``answering`` what the server reads
     if the answers of the client are stopped; ``aims`` what the requests aim at, as it may be shown;
-    ``numbers`` counts the outcomes. ``cost`` is the egress rule that this goes out by and the bytes
-    that count against the ``budgets``, ``pieces`` what it carries where; ``opened`` is there where
-    this is a WebSocket that is not MCP.
+    ``numbers`` counts the outcomes. ``cost`` is how many bytes count against the ``budgets``,
+    ``pieces`` what it carries where; ``opened`` is there where this is a WebSocket that is not MCP.
     """
 
     subject: Subject
@@ -75,7 +74,7 @@ class Exchange:
     answering: dict[IdKey, Open] = field(default_factory=dict)
     aims: dict[IdKey, str | None] = field(default_factory=dict)
     numbers: int = 0
-    cost: tuple[str, int] | None = None
+    cost: int | None = None
     budgets: tuple[str, ...] = ()
     pieces: Pieces = field(default=(), repr=False)
     opened: Opened | None = None
@@ -208,7 +207,7 @@ class Memory:
         """Count what *exchange* sends against its budgets, and remember its pieces."""
         if exchange.cost is not None:
             for budget in exchange.budgets:
-                self.spent.add(exchange.subject.agent, budget, exchange.cost[1], now=self.now)
+                self.spent.add(exchange.subject.agent, budget, exchange.cost, now=self.now)
             exchange.cost = None
         if exchange.pieces and exchange.endpoint is not None:
             agent, host = exchange.subject.agent, exchange.endpoint.host
