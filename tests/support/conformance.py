@@ -9,6 +9,9 @@ from pathlib import Path
 
 REVISIONS = ("2025-11-25", "2026-07-28")
 
+# It notes whatever comes within some seconds, and scores none of it: two runs are never the same.
+UNSTEADY = "server-sse-polling"
+
 _STAMP = len("-2026-01-31T12-00-00-000Z")  # what the suite adds to the name of a scenario's folder
 
 
@@ -37,12 +40,14 @@ class Outcome:
 
     @property
     def score(self) -> tuple[int, int]:
-        """How many checks passed and how many failed, as the suite counts them."""
+        """How many checks passed and how many failed, those that two runs share."""
         return self.count("SUCCESS"), self.count("FAILURE")
 
     def count(self, status: str) -> int:
         """How many checks have *status*."""
-        return sum(number for check, number in self.checks.items() if check.status == status)
+        return sum(
+            number for check, number in steady(self.checks).items() if check.status == status
+        )
 
 
 def read_checks(folder: Path, *, kind: str = "") -> Counter[Check]:
@@ -55,13 +60,9 @@ def read_checks(folder: Path, *, kind: str = "") -> Counter[Check]:
     return found
 
 
-# It notes whatever comes within some seconds, and scores none of it: two runs are never the same.
-UNSTEADY = "server-sse-polling"
-
-
 def difference(direct: Outcome, other: Outcome) -> list[str]:
     """Return a line for each check that *direct* and *other* do not share."""
-    before, after = _steady(direct.checks), _steady(other.checks)
+    before, after = steady(direct.checks), steady(other.checks)
     return [
         f"{sign} {check.scenario}: {check.id} ({check.name}) {check.status} x{number}"
         for sign, only in (("-", before - after), ("+", after - before))
@@ -69,7 +70,8 @@ def difference(direct: Outcome, other: Outcome) -> list[str]:
     ]
 
 
-def _steady(checks: Counter[Check]) -> Counter[Check]:
+def steady(checks: Counter[Check]) -> Counter[Check]:
+    """Leave out what differs from run to run; a failure never does."""
     return Counter({
         check: number for check, number in checks.items()
         if check.scenario != UNSTEADY or check.status == "FAILURE"
