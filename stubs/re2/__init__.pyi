@@ -17,7 +17,17 @@ class Match(Protocol):
     def span(self, group: int = 0) -> tuple[int, int]: ...
 
 @type_check_only
+class _Compiled(Protocol):
+    def Match(
+        self, anchor: object, text: bytes, pos: int, endpos: int
+    ) -> list[tuple[int, int]]: ...
+
+class _Anchor:
+    UNANCHORED: object
+
+@type_check_only
 class Pattern(Protocol):
+    _regexp: _Compiled
     @property
     def groupindex(self) -> dict[str, int]: ...
     @property

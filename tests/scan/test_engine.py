@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mitmgate.errors import ConfigError
-from mitmgate.scan.book import RuleBook
 from mitmgate.scan.engine import Scanner
 from mitmgate.scan.finding import Finding
 from mitmgate.scan.packs import Pack, installed_packs
@@ -152,33 +150,6 @@ def test_equal_values_have_equal_hashes_under_one_key_and_no_other() -> None:
     stranger = Scanner(installed_packs(), hash_key=b"another key")
     [elsewhere] = stranger.scan([Text(Surface.RESULTS, "", AWS)])
     assert elsewhere.value_hash != first.value_hash
-
-
-class SilentSet:
-    """Stands for a Set that ran out of memory: RE2 then answers as if nothing had matched."""
-
-    def __init__(self, answer: list[int] | None) -> None:
-        self._answer = answer
-
-    def Match(self, _text: bytes) -> list[int] | None:
-        return self._answer
-
-
-@pytest.mark.parametrize("answer", [None, [0]], ids=["no answer", "an answer without the canary"])
-def test_a_search_that_did_not_happen_is_an_error_and_no_silence(answer: list[int] | None) -> None:
-    scanner = Scanner(RuleBook(installed_packs()), hash_key=b"key")
-    gate: Any = scanner.book.gate
-    gate._plain._set = SilentSet(answer)
-    with pytest.raises(RuntimeError, match="out of memory"):
-        scanner.scan([Text(Surface.RESULTS, "", "harmless")])
-
-
-def test_rules_that_need_too_much_memory_are_refused_at_start(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("mitmgate.scan.gate._SET_MEMORY", 20_000)
-    with pytest.raises(ConfigError, match="more memory"):
-        RuleBook(installed_packs())
 
 
 def test_two_packs_may_not_share_a_rule() -> None:

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 
 from mitmgate.scan.budget import Budget, OverBudget
 from mitmgate.scan.patterns import joined
+from mitmgate.scan.shapes import Tokens
 from mitmgate.scan.views import View, derive
 
 type Writer = Callable[[str], str]
@@ -35,7 +36,7 @@ WORDS = st.lists(
 
 def views(*texts: str) -> list[View]:
     data = joined(texts)
-    return derive(texts, data, Budget(len(data)))
+    return derive(texts, data, Tokens(data), Budget(len(data)))
 
 
 def flat(text: str) -> str:

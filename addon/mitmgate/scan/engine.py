@@ -21,6 +21,7 @@ from mitmgate.scan.redact import placeholder
 from mitmgate.scan.rule import Rule
 from mitmgate.scan.search import Search
 from mitmgate.scan.settle import Cover, Hit, settled
+from mitmgate.scan.shapes import Tokens
 from mitmgate.scan.slices import LARGEST, batches
 from mitmgate.scan.views import View, derive
 from mitmgate.wire.surfaces import Surface, Text
@@ -65,8 +66,8 @@ class Scanner:
     ) -> tuple[Finding, ...]:
         """Return the findings in *texts*, text by text, each in order of start.
 
-        Total on any text. RuntimeError if RE2 gave up: the caller must deny, never pass. More
-        work than the texts are worth ends in the finding ``limits.work``.
+        Total on any text. More work than the texts are worth ends in the finding
+        ``limits.work``.
         """
         items = tuple(texts)
         if sum([len(item.text) for item in items]) <= LARGEST:
@@ -102,10 +103,6 @@ class Scanner:
         rule = self.book.rules.get(rule_id)
         return rule.home if rule is not None else ()
 
-    def bare_pass(self, data: bytes) -> None:
-        """Search *data* for the keywords and do nothing else: what a scan is measured against."""
-        self.book.gate.bare(data)
-
     def sample_for(self, rule_id: str, number: int) -> str:
         """Return the *number*-th (from 1) value that *rule_id* finds; all of them differ.
 
@@ -137,8 +134,9 @@ class Scanner:
         budget = Budget(len(data))
         found: list[_Placed] = []
         try:
-            found += self._plain(items, strings, data, detectors, budget)
-            views = derive(strings, data, budget)
+            tokens = Tokens(data)
+            found += self._plain(items, strings, (data, tokens), detectors, budget)
+            views = derive(strings, data, tokens, budget)
             if views:
                 found += self._viewed(items, views, detectors, budget, found)
                 found.sort(key=_in_order)
@@ -150,11 +148,11 @@ class Scanner:
         self,
         items: Sequence[Text],
         strings: list[str],
-        data: bytes,
+        joined_up: tuple[bytes, Tokens],
         detectors: Collection[Detector] | None,
         budget: Budget,
     ) -> Iterator[_Placed]:
-        hits, framed = self._hits(items, strings, data, detectors, budget)
+        hits, framed = self._hits(items, strings, joined_up, detectors, budget)
         if framed is None:
             return
         for index, group in _by_index(hits):
@@ -176,7 +174,8 @@ class Scanner:
         """Yield what stands in *views* and was not seen before at its place."""
         strings = [view.text for view in views]
         owners = [items[view.index] for view in views]
-        hits, framed = self._hits(owners, strings, joined(strings), detectors, budget)
+        data = joined(strings)
+        hits, framed = self._hits(owners, strings, (data, Tokens(data)), detectors, budget)
         if framed is None:
             return
         seen = {(index, f.rule, f.start, f.end) for index, f in known}
@@ -203,13 +202,14 @@ class Scanner:
         self,
         items: Sequence[Text],
         strings: list[str],
-        data: bytes,
+        joined_up: tuple[bytes, Tokens],
         detectors: Collection[Detector] | None,
         budget: Budget,
     ) -> tuple[list[Hit], Frame | None]:
+        data, tokens = joined_up
         lowered = data.lower()
         gate = self.book.gate
-        passed = gate.passed(lowered, {item.surface for item in items}, detectors)
+        passed = gate.passed(lowered, tokens, {item.surface for item in items}, detectors)
         if not passed.words:
             return [], None
         search = Search(data, lowered, gate, passed, budget)

@@ -1,4 +1,4 @@
-"""The first pass over a message: which rules have a keyword in it, and where about."""
+"""The first pass over a message: where the keywords of rules stand."""
 
 from __future__ import annotations
 
@@ -6,59 +6,59 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import re2
+from ahocorasick_rs import BytesAhoCorasick, Implementation
 
-from mitmgate.errors import ConfigError, Problem
 from mitmgate.scan.finding import Detector
 from mitmgate.scan.patterns import quiet_options
 from mitmgate.scan.rule import Rule
-from mitmgate.scan.shapes import ANY_RUN, LONGEST_RUN, RUNS
+from mitmgate.scan.shapes import RUNS, Tokens, run_places
+from mitmgate.scan.windows import Window
 from mitmgate.wire.surfaces import Surface
 
-_SET_MEMORY = 128 << 20  # bytes at most; literals need a fraction of it, and crawl without it
-CHUNK = 2048
-"""Bytes that are looked at at once: a word that stands in few places is looked for in few."""
+_AT_ONCE = 1 << 13  # bytes between two chances for other threads; a text may be full of keywords
 _MOST_CHOICES = 64
-
-type _Choice = tuple[frozenset[int], Sequence[Sequence[Rule]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Passed:
     """What the gate let through.
 
-    ``words`` are the numbers of the keywords of each rule that has any in the text, ``chunks``
-    those of the chunks that each of them stands in, in order; ``present`` are, chunk by chunk,
-    the numbers of all words there.
+    ``words`` are the numbers of the keywords of each rule that has any in the text, ``places``
+    where each of them stands, in order; a run of signs has no length there.
     """
 
     words: Mapping[Rule, Sequence[int]]
-    chunks: Mapping[int, Sequence[int]]
-    present: Sequence[frozenset[int]]
+    places: Mapping[int, Sequence[Window]]
+    tokens: Tokens
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """The rules for some surfaces and detectors, by the numbers of their keywords."""
+
+    keywords: _Keywords
+    rules: Sequence[Sequence[Rule]]
+    runs: Sequence[int]
 
 
 class Gate:
-    """One ``re2.Set`` of all keywords, over one chunk of a text after the other.
+    """One automaton of all keywords of a surface, over a text in lower case.
 
-    Literals only: patterns with bounded repeats in one set can be driven to 1 MB/s by a text
-    made of their prefixes, literals cannot.
+    Literals only: what it costs is linear in the text and its hits, whatever the text.
     """
 
     def __init__(self, rules: Iterable[Rule]) -> None:
-        """Compile the keywords of *rules*; ConfigError where they need too much memory."""
+        """Index the keywords of *rules*."""
         self._rules = tuple(rules)
-        every = (word for rule in self._rules for word in (*rule.words, *rule.also))
-        words = dict.fromkeys(every)
-        plain = [word for word in words if word not in RUNS and word.isascii()]
-        foreign = [word for word in words if word not in RUNS and not word.isascii()]
-        runs = [word for word in words if word in RUNS]
-        self.words: tuple[bytes, ...] = (*plain, *foreign, *runs)
-        """The keywords by their numbers."""
-        self._longest = max(map(len, (*plain, *foreign)), default=1)
-        self._numbers = {word: number for number, word in enumerate(self.words)}
-        self._runs = [(self._numbers[word], RUNS[word]) for word in runs]
-        numbers = self._numbers
-        self.also = {rule: frozenset([numbers[w] for w in rule.also]) for rule in self._rules}
-        """The numbers of the words of which a rule wants one beside its keyword."""
+        self._words = tuple(dict.fromkeys(word for rule in self._rules for word in rule.words))
+        self._numbers = {word: number for number, word in enumerate(self._words)}
+        beside: dict[tuple[bytes, ...], re2.Pattern] = {}
+        self.also = {
+            rule: beside.get(rule.also) or beside.setdefault(rule.also, _any_of(rule.also))
+            for rule in self._rules
+            if rule.also
+        }
+        """What finds, in text in lower case, a word that a rule wants beside its keyword."""
         alike: dict[object, Rule] = {}
         self.first_alike = {
             rule: alike.setdefault((rule.words, rule.also, rule.token, rule.reach), rule)
@@ -66,104 +66,97 @@ class Gate:
         }
         """The first rule that looks in the same places as a rule."""
         self._choices: dict[object, _Choice] = {}
-        # Letters outside of ASCII would make every state of the automaton twice as large.
-        self._plain = _Literals(plain, 0)
-        self._foreign = _Literals(foreign, len(plain))
+        self._keywords: dict[frozenset[int], _Keywords] = {}
+        for surface in Surface:
+            self._for(frozenset([surface]), None)
+        self._for(frozenset(Surface), None)
 
     def passed(
         self,
         lowered: bytes,
+        tokens: Tokens,
         surfaces: Collection[Surface],
         detectors: Collection[Detector] | None,
     ) -> Passed:
         """Return what of the rules for *surfaces* and *detectors* to look for in *lowered*.
 
-        RuntimeError if RE2 did not search it.
+        *tokens* are its tokens, in lower case or not.
         """
-        keyed, rules = self._for(
-            frozenset(surfaces), None if detectors is None else frozenset(detectors)
-        )
-        chunks: dict[int, list[int]] = {}
-        present: list[frozenset[int]] = []
-        size, more = len(lowered), self._longest - 1
-        for number, start in enumerate(range(0, size, CHUNK)):
-            chunk = lowered if size <= CHUNK else lowered[start : start + CHUNK + more]
-            runs = lowered if size <= CHUNK else lowered[start : start + CHUNK + LONGEST_RUN]
-            here = self._words_in(chunk, runs)
-            present.append(here)
-            for word in keyed & here:
-                known = chunks.get(word)
-                if known is None:
-                    chunks[word] = [number]
-                else:
-                    known.append(number)
+        choice = self._for(frozenset(surfaces), None if detectors is None else frozenset(detectors))
+        rules = choice.rules
+        places: dict[int, list[Window]] = {}
+        choice.keywords.place(lowered, rules, places)
+        for number in choice.runs:
+            found = run_places(self._words[number], lowered, tokens)
+            if found:
+                places[number] = found
         words: dict[Rule, list[int]] = {}
-        for word in chunks:
-            for rule in rules[word]:
-                words.setdefault(rule, []).append(word)
-        return Passed(words, chunks, present)
-
-    def bare(self, data: bytes) -> None:
-        """Search *data* with nothing but the set."""
-        self._plain.search(data)
-
-    def _words_in(self, chunk: bytes, runs: bytes) -> frozenset[int]:
-        hits = self._plain.search(chunk)
-        if not chunk.isascii():
-            hits += self._foreign.search(chunk)
-        if self._runs and ANY_RUN.search(runs) is not None:
-            hits += [number for number, run in self._runs if run.search(runs) is not None]
-        return frozenset(hits)
+        for number in places:
+            for rule in rules[number]:
+                words.setdefault(rule, []).append(number)
+        return Passed(words, places, tokens)
 
     def _for(self, surfaces: frozenset[Surface], detectors: frozenset[Detector] | None) -> _Choice:
-        """Return the rules of each keyword that are for any of *surfaces* and *detectors*.
-
-        Before them, the numbers of the keywords that have any.
-        """
         choice = surfaces, detectors
         known = self._choices.get(choice)
         if known is not None:
             return known
-        table: list[list[Rule]] = [[] for _ in self.words]
-        for rule in self._rules:
-            here = rule.surfaces is None or not rule.surfaces.isdisjoint(surfaces)
-            if here and (detectors is None or rule.detector in detectors):
+        here = [rule for rule in self._rules if _is_for(rule, surfaces)]
+        table: list[list[Rule]] = [[] for _ in self._words]
+        for rule in here:
+            if detectors is None or rule.detector in detectors:
                 for word in rule.words:
                     table[self._numbers[word]].append(rule)
-        keyed = frozenset(number for number, rules in enumerate(table) if rules)
-        made = keyed, tuple(map(tuple, table))
+        runs = [self._numbers[word] for word in RUNS if word in self._numbers]
+        made = _Choice(
+            self._keywords_of(here),
+            tuple(map(tuple, table)),
+            [number for number in runs if table[number]],
+        )
         if len(self._choices) < _MOST_CHOICES:
             self._choices[choice] = made
         return made
 
-
-class _Literals:
-    """One ``re2.Set`` of *words*, of which the first has the number *first*."""
-
-    def __init__(self, words: Sequence[bytes], first: int) -> None:
-        self._first = first
-        self._set = re2.Set.SearchSet(quiet_options(_SET_MEMORY))
-        for word in words:
-            self._set.Add(re2.escape(word.decode()))
-        # Set.Match answers None both for "no hit" and for "out of memory". This pattern is in
-        # every text, so an answer without it means that nothing was searched.
-        self._canary = self._set.Add(r"\A")
-        try:
-            self._set.Compile()
-        except re2.error:
-            raise ConfigError(_too_large()) from None
-
-    def search(self, data: bytes) -> list[int]:
-        """Return the numbers of the words in *data*; RuntimeError if RE2 did not search it."""
-        hits: list[int] | None = self._set.Match(data)
-        if hits is None or self._canary not in hits:
-            raise RuntimeError("the scanner ran out of memory on this text")
-        hits.remove(self._canary)
-        return [hit + self._first for hit in hits] if self._first else hits
+    def _keywords_of(self, rules: Iterable[Rule]) -> _Keywords:
+        """Return what finds the keywords of *rules*, the same for the same keywords."""
+        words = {word for rule in rules for word in rule.words if word not in RUNS}
+        numbers = frozenset([self._numbers[word] for word in words])
+        known = self._keywords.get(numbers)
+        if known is None:
+            known = self._keywords[numbers] = _Keywords(self._words, sorted(numbers))
+        return known
 
 
-def _too_large() -> Problem:
-    return Problem(
-        "the rule packs need more memory than a scanner may use",
-        hint="use fewer rules or shorter keywords",
-    )
+class _Keywords:
+    """Finds where those of *words* stand that have one of *numbers*."""
+
+    def __init__(self, words: Sequence[bytes], numbers: Sequence[int]) -> None:
+        self._numbers = numbers
+        chosen = [words[number] for number in numbers]
+        self._longest = max(map(len, chosen), default=1)
+        self._automaton = BytesAhoCorasick(chosen, implementation=Implementation.ContiguousNFA)
+
+    def place(
+        self, data: bytes, rules: Sequence[Sequence[Rule]], places: dict[int, list[Window]]
+    ) -> None:
+        """Add to *places*, by number, where in *data* the words stand that have *rules*."""
+        numbers, find, size = self._numbers, self._automaton.find_matches_as_indexes, len(data)
+        for base in range(0, size, _AT_ONCE):
+            last = base + _AT_ONCE
+            piece = data if size <= _AT_ONCE else data[base : last + self._longest - 1]
+            for index, start, end in find(piece, overlapping=True):
+                number = numbers[index]
+                if start < _AT_ONCE and rules[number]:
+                    known = places.get(number)
+                    if known is None:
+                        places[number] = [(base + start, base + end)]
+                    else:
+                        known.append((base + start, base + end))
+
+
+def _is_for(rule: Rule, surfaces: frozenset[Surface]) -> bool:
+    return rule.surfaces is None or not rule.surfaces.isdisjoint(surfaces)
+
+
+def _any_of(words: Iterable[bytes]) -> re2.Pattern:
+    return re2.compile("|".join(re2.escape(word.decode()) for word in words), quiet_options())

@@ -68,7 +68,7 @@ class Rule:
             return False
         if self.entropy and entropy(value) < self.entropy:
             return False
-        if any(pattern.compile().search(value) is not None for pattern in self.unless):
+        if any(pattern.find(value, 0)[0][0] >= 0 for pattern in self.unless):
             return False
         return self.validator is None or self.validator(value.decode("utf-8", "replace"))
 

@@ -5,6 +5,7 @@ A run stands among a rule's words as its name behind the byte 0xFF, which no tex
 
 from __future__ import annotations
 
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
 from string import ascii_letters, digits
 
@@ -25,26 +26,58 @@ _PATTERNS = {
     # The start of a private key of Bitcoin in Base58Check, as a word of its own (in lower case).
     "wif": r"\b[5klc9][1-9a-z]{49}",
 }
-LONGEST_RUN = 64
-"""Bytes that a run has at most: what is looked at in pieces needs so many after each."""
 RUNS: Mapping[bytes, re2.Pattern] = {
     _MARK + name.encode(): re2.compile(pattern, quiet_options())
     for name, pattern in _PATTERNS.items()
 }
 """What a run looks like in text in lower case, by the word that stands for it."""
-ANY_RUN = re2.compile("|".join(f"(?:{text})" for text in _PATTERNS.values()), quiet_options())
-"""Any of the runs: most texts have none."""
+# These lie in so many letters of credentials in a row.
+_IN_TOKENS = {_MARK + b"base58": 26, _MARK + b"wif": 50}
 _TOKEN_LETTERS = (ascii_letters + digits + "_+/=-").encode()
 _IN_TOKEN = bytes([ord("a") if sign in _TOKEN_LETTERS else ord(" ") for sign in range(256)])
 _SHORTEST_TOKEN = 16
 RUN_NAMES: frozenset[str] = frozenset(_PATTERNS)
 
 
-def tokens(data: bytes) -> Iterator[tuple[int, int]]:
-    """Yield the spans of letters as they stand in credentials, 16 or more in a row, in order.
+class Tokens:
+    """Where in some data letters as they stand in credentials follow each other, 16 or more.
 
-    Few words of a language are as long.
+    Few words of a language are as long. Whether the data is in lower case makes no difference.
     """
+
+    def __init__(self, data: bytes) -> None:
+        """Read *data*, in one pass."""
+        self._data = data
+        self._spans = list(_tokens(data))
+        self._by_length: dict[int, tuple[list[int], list[int]]] = {}
+
+    def touches(self, start: int, end: int, least: int) -> bool:
+        """Tell whether one of *least* letters lies between *start* and *end*, or reaches in."""
+        starts, ends = self.of(least)
+        index = bisect_right(ends, start)
+        return index < len(starts) and starts[index] < end
+
+    def within(self, low: int, high: int, beside: int) -> bytes:
+        """Return what of them stands from *low* to *high*, on lines, with *beside* bytes around."""
+        if not self._spans:
+            return b""
+        data, (starts, ends) = self._data, self.of(_SHORTEST_TOKEN)
+        first, last = bisect_right(ends, low), bisect_left(starts, high)
+        return b"\n".join([
+            data[max(start - beside, low) : min(end + beside, high)]
+            for start, end in self._spans[first:last]
+        ])  # fmt: skip
+
+    def of(self, least: int) -> tuple[list[int], list[int]]:
+        """Return the starts and the ends of those of *least* letters and more, in order."""
+        known = self._by_length.get(least)
+        if known is None:
+            long = [span for span in self._spans if span[1] - span[0] >= least]
+            known = self._by_length[least] = [s[0] for s in long], [s[1] for s in long]
+        return known
+
+
+def _tokens(data: bytes) -> Iterator[tuple[int, int]]:
     signs = data.translate(_IN_TOKEN)
     least, size = b"a" * _SHORTEST_TOKEN, len(data)
     start = signs.find(least)
@@ -53,6 +86,21 @@ def tokens(data: bytes) -> Iterator[tuple[int, int]]:
         end = size if end < 0 else end
         yield start, end
         start = signs.find(least, end)
+
+
+def run_places(word: bytes, lowered: bytes, tokens: Tokens) -> list[tuple[int, int]]:
+    """Return where in *lowered*, whose tokens are *tokens*, the runs stand that *word* stands for.
+
+    Start and end of a place are the same.
+    """
+    run, least = RUNS[word], _IN_TOKENS.get(word)
+    if least is None:
+        return [(match.span()[0],) * 2 for match in run.finditer(lowered)]
+    places: list[tuple[int, int]] = []
+    for start, end in zip(*tokens.of(least), strict=True):
+        found = run.finditer(lowered, start, end)
+        places += [(match.span()[0],) * 2 for match in found]
+    return places
 
 
 def run_word(name: str) -> bytes:

@@ -6,12 +6,14 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 
 from mitmgate.errors import ConfigError, Problem
+from mitmgate.scan.bare import BarePass
 from mitmgate.scan.budget import Budget, OverBudget
 from mitmgate.scan.gate import Gate
 from mitmgate.scan.loading import Pack
 from mitmgate.scan.patterns import joined
 from mitmgate.scan.rule import Rule
 from mitmgate.scan.search import Search
+from mitmgate.scan.shapes import Tokens
 from mitmgate.wire.surfaces import Surface
 
 MOST_TIMES = 1_000
@@ -42,8 +44,10 @@ def slowness(rule: Rule) -> float:
     A ratio of two times of this thread's processor, the best of a few rounds each: what else
     the machine does is not counted.
     """
-    gate = Gate([rule])
-    return max((_times(rule, gate, joined([text])) for text in stress_texts(rule)), default=0.0)
+    gate, bare = Gate([rule]), BarePass([rule])
+    return max(
+        (_times(rule, gate, bare, joined([text])) for text in stress_texts(rule)), default=0.0
+    )
 
 
 def stress_texts(rule: Rule) -> Iterator[str]:
@@ -56,17 +60,17 @@ def stress_texts(rule: Rule) -> Iterator[str]:
             yield (f"{unit} " * (_SIZE // (len(unit) + 1) + 1))[:_SIZE]
 
 
-def _times(rule: Rule, gate: Gate, data: bytes) -> float:
+def _times(rule: Rule, gate: Gate, bare: BarePass, data: bytes) -> float:
     lowered = data.lower()
 
     def whole() -> None:
-        passed = gate.passed(lowered, Surface, None)
+        passed = gate.passed(lowered, Tokens(data), Surface, None)
         try:
             Search(data, lowered, gate, passed, Budget(len(data))).spans(rule)
         except OverBudget:
             return  # then it ends early, and says so
 
-    return _best(whole) / max(_best(lambda: gate.bare(lowered)), 1e-5)
+    return _best(whole) / max(_best(lambda: bare.search(lowered)), 1e-5)
 
 
 def _best(call: Callable[[], object]) -> float:

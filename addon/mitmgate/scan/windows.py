@@ -1,10 +1,6 @@
-"""Pieces of some data about the places of a rule's words, laid out for one search."""
+"""Pieces of some data about the places of a rule's words."""
 
 from __future__ import annotations
-
-from bisect import bisect_right
-from collections.abc import Sequence
-from dataclasses import dataclass
 
 from mitmgate.scan.patterns import WALL
 
@@ -12,38 +8,6 @@ _WIDER = 1024
 
 type Window = tuple[int, int]
 """A start and an end in the data."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cut:
-    """Windows into some data, put together in ``pieces`` with walls between them.
-
-    ``bases`` say where each begins in ``pieces``, ``starts`` and ``ends`` where it stands in the
-    data.
-    """
-
-    pieces: bytes
-    bases: list[int]
-    starts: list[int]
-    ends: list[int]
-
-    def window(self, place: int) -> tuple[int, Window]:
-        """Return where the window that *place* in the pieces is in begins there, and the window."""
-        index = bisect_right(self.bases, place) - 1
-        return self.bases[index], (self.starts[index], self.ends[index])
-
-
-def laid_out(data: bytes, windows: Sequence[Window]) -> Cut:
-    """Return *windows* into *data* as one text."""
-    starts = [window[0] for window in windows]
-    ends = [window[1] for window in windows]
-    pieces = [data[start:end] for start, end in windows]
-    bases: list[int] = []
-    at = 0
-    for piece in pieces:
-        bases.append(at)
-        at += len(piece) + len(WALL)
-    return Cut(WALL.join(pieces), bases, starts, ends)
 
 
 def merged(windows: list[Window]) -> list[Window]:

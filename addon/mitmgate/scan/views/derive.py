@@ -9,6 +9,7 @@ import re2
 
 from mitmgate.scan.budget import Budget, OverBudget
 from mitmgate.scan.patterns import WALL, joined, quiet_options
+from mitmgate.scan.shapes import Tokens
 from mitmgate.scan.views import escapes, letters, pieces, reorder, runs, spread
 from mitmgate.scan.views.page import Page
 from mitmgate.scan.views.view import View, composed
@@ -40,13 +41,16 @@ _ONCE = frozenset(
 
 # Patterns that count in the same letters multiply each other's states in one set: they stand
 # in groups that do not.
-GROUPS: tuple[tuple[tuple[str, Maker], ...], ...] = (
+IN_TOKENS: tuple[tuple[tuple[str, Maker], ...], ...] = (
     ((runs.BASE64, runs.base64_runs), (runs.LONG, runs.long_runs)),
     (
-        (spread.GROUPED, spread.grouped),
         (reorder.TURNED_TOKEN, reorder.turned_tokens),
         (reorder.REVERSED_TOKEN, reorder.reversed_tokens),
     ),
+)
+"""What only long tokens, and what stands right beside them, are asked for."""
+_BESIDE = 2
+GROUPS: tuple[tuple[tuple[str, Maker], ...], ...] = (
     (
         (runs.BASE32, runs.base32_runs),
         (runs.HEX, runs.hex_runs),
@@ -55,6 +59,7 @@ GROUPS: tuple[tuple[tuple[str, Maker], ...], ...] = (
         (runs.BINARY, runs.binary_runs),
         (runs.MORSE_CODE, runs.morse_runs),
         (spread.SPREAD, spread.spread),
+        (spread.GROUPED, spread.grouped),
     ),
     (
         (reorder.ROT13, reorder.rot13),
@@ -67,6 +72,7 @@ GROUPS: tuple[tuple[tuple[str, Maker], ...], ...] = (
         (spread.INNER, spread.inner),
     ),
     (
+        (runs.SHORT_LINES, runs.base64_runs),
         (runs.FOREIGN, runs.foreign_runs),
         (escapes.SIMPLE, escapes.simple),
         (escapes.CODED, escapes.coded),
@@ -83,7 +89,7 @@ GROUPS: tuple[tuple[tuple[str, Maker], ...], ...] = (
         (pieces.WORDS, pieces.words),
     ),
 )
-_PASSES = len(GROUPS)
+_PASSES = len(GROUPS) + len(IN_TOKENS)
 
 
 _LIGHT = _ONCE | {
@@ -144,15 +150,18 @@ _FOREIGN = _Triggers(
 )
 """What only text outside of ASCII is asked for."""
 _TRIGGERS = tuple(_Triggers(group) for group in GROUPS)
+_TOKEN_TRIGGERS = tuple(_Triggers(group) for group in IN_TOKENS)
 
 
-def derive(texts: Sequence[str], data: bytes, budget: Budget) -> list[View]:
+def derive(texts: Sequence[str], data: bytes, tokens: Tokens, budget: Budget) -> list[View]:
     """Return the views of *texts* that could differ from them; *data* is their frame.
+
+    *tokens* are those of *data*.
 
     Total on any text. OverBudget where the views are more work than *budget* holds, or texts
     are packed deeper than anybody packs.
     """
-    makers = _needed(texts, data)
+    makers = _needed(texts, data, tokens)
     if not makers and not 1 < len(texts) <= 64:
         return []
     page = Page(texts, data, budget)
@@ -175,20 +184,20 @@ def _packed_again(view: View) -> bool:
     return len(steps) >= DEPTH and all(step in _PACKED for step in steps)
 
 
-def _needed(texts: Sequence[str], data: bytes) -> Needed:
+def _needed(texts: Sequence[str], data: bytes, tokens: Tokens) -> Needed:
     # The walls between texts are not ASCII.
     foreign = not data.isascii() and not all(map(str.isascii, texts))
     needed: Needed = {}
     size = len(data)
     if size <= 2 * _PIECE:
-        for maker in _asked(data, foreign=foreign):
+        for maker in _asked(data, tokens.within(0, size, _BESIDE), foreign=foreign):
             needed[maker] = [(0, size)]
         return needed
     for low in range(0, size - _SHARED, _PIECE):
         high = min(low + _PIECE + _SHARED, size)
         piece = data[low:high]
         odd = foreign and not piece.replace(WALL, b"").isascii()
-        for maker in _asked(piece, foreign=odd):
+        for maker in _asked(piece, tokens.within(low, high, _BESIDE), foreign=odd):
             regions = needed.setdefault(maker, [])
             if regions and regions[-1][1] >= low:
                 regions[-1] = regions[-1][0], high
@@ -197,8 +206,12 @@ def _needed(texts: Sequence[str], data: bytes) -> Needed:
     return needed
 
 
-def _asked(data: bytes, *, foreign: bool) -> list[Maker]:
+def _asked(data: bytes, long: bytes, *, foreign: bool) -> list[Maker]:
+    """Return what could make a view of *data*, in which the tokens *long* stand."""
     makers: list[Maker] = []
+    if long:
+        for triggers in _TOKEN_TRIGGERS:
+            makers += triggers.makers(long)
     for triggers in _TRIGGERS:
         makers += triggers.makers(data)
     if foreign:
@@ -218,7 +231,7 @@ def _deeper(views: Sequence[View], budget: Budget) -> Iterator[View]:
     texts = [view.text for view in views]
     data = joined(texts)
     budget.spend(_PASSES * len(data))
-    makers = _needed(texts, data)
+    makers = _needed(texts, data, Tokens(data))
     made = _made(Page(texts, data, budget), makers)
     for inner in chain(made, _bared(views, budget)):
         outer = views[inner.index]

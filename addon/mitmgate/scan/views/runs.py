@@ -25,6 +25,8 @@ _BIG_GROUP = r"A[A-H][AEIMQUYcgkosw048]A[I-Za-f][AQgw][AB][A-Za-z0-9+/]"
 # Where a token begins, or four characters on: anywhere in it would be too many ways at once.
 _BEGUN = rf"(?:^|[^A-Za-z0-9+])(?:[{_B64}]{{4}})?"
 BASE64 = rf"{_BEGUN}(?:{_ASCII_GROUP}){{5}}|(?:{_LITTLE_GROUP}){{3}}|(?:{_BIG_GROUP}){{3}}"
+# Lines too short to be long tokens.
+SHORT_LINES = rf"(?:[{_B64}]{{4,15}}[ \t\r]*(?:\n|\\n)[ \t]*){{3}}"
 # Text in other scripts: three bytes to a character, or two.
 _WIDE_GROUP = rf"[4-7][I-LY-bo-r4-7][CGKOSWaeimquy26+\\-][{_B64}]"
 _FOREIGN_GROUP = (
