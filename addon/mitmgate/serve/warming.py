@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
@@ -11,7 +12,8 @@ from mitmgate.scan.engine import Scanner
 PAUSE = 0.01
 """Seconds between two patterns: one takes half a thousandth, and calls go first."""
 
-
+TURN = 0.001
+"""Seconds after which a thread that scans lets the event loop have its turn."""
 _LOOK = 5.0  # seconds
 
 
@@ -19,8 +21,10 @@ _LOOK = 5.0  # seconds
 async def warming(scanner: Scanner, *, pause: float = PAUSE) -> AsyncIterator[asyncio.Task[None]]:
     """Compile the patterns of *scanner*, one at a time, for the length of the block.
 
-    What a message needs before its turn is compiled then, as ever.
+    What a message needs before its turn is compiled then, as ever. Threads that scan give way
+    to the event loop from here on.
     """
+    sys.setswitchinterval(TURN)
     task = asyncio.create_task(_compile(scanner, pause), name="patterns")
     try:
         yield task
