@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from judging import call, decide, make_judge, request
 
+from mitmgate.judge.hello import HelloInput
 from mitmgate.judge.inputs import ConnectInput, DialInput
 
 CONNECT: dict[str, tuple[str, str | None]] = {
@@ -96,3 +97,72 @@ def test_a_refused_dial_is_told_in_the_shape_of_its_request() -> None:
     given = DialInput("y", "agent", "docs.example", 443, ("10.0.0.1",))
     told = judge.reply(decide(judge, given), "no")
     assert (told.status, told.content_type) == (403, "application/problem+json")
+
+
+def hello(
+    authority: str = "pinned.example:443", sni: str | None = "pinned.example", **rest: Any
+) -> HelloInput:
+    return HelloInput("x", rest.pop("agent", "agent"), authority, sni=sni, **rest)
+
+
+PINNED = (
+    "  rules:\n    - {id: docs,",
+    "  rules:\n    - {id: pinned, host: pinned.example, then: allow, inspect: none}\n"
+    "    - {id: docs,",
+)
+
+
+def above(rule: str) -> tuple[str, str]:
+    """Return the change that puts *rule* above the one for the pinned host."""
+    return "    - {id: pinned,", f"    - {rule}\n    - {{id: pinned,"
+
+
+# What the client says, what else the policy says, and whether TLS stays closed.
+HELLO: dict[str, tuple[HelloInput, list[tuple[str, str]], bool]] = {
+    "all three names are one": (hello(), [], True),
+    "in other spellings": (hello("PINNED.example.:443", "Pinned.Example"), [], True),
+    "no port is 443": (hello("pinned.example"), [], True),
+    "another name in TLS": (hello(sni="docs.example"), [], False),
+    "another name of the tunnel": (hello("docs.example:443"), [], False),
+    "a host without such a rule": (hello("docs.example:443", "docs.example"), [], False),
+    "no name in TLS": (hello(sni=None), [], False),
+    "a name that may be encrypted": (hello(ech=True), [], False),
+    "no name at all": (hello("", ""), [], False),
+    "a name with two readings": (hello("2130706433:443", "2130706433"), [], False),
+    "another web port": (hello("pinned.example:8443"), [], False),
+    "no web port": (hello("pinned.example:22"), [], False),
+    "a rule above that denies a part": (
+        hello(), [above("{id: a, host: pinned.example, paths: /up, then: deny}")], False),
+    "a rule above that wants bodies read": (
+        hello(), [above('{id: a, host: "*.example", methods: GET, then: allow}')], False),
+    "a rule above for another agent": (
+        hello(), [above("{id: a, host: pinned.example, agent: other, then: deny}")], True),
+    "a rule above that is only noted": (
+        hello(), [above("{id: a, host: pinned.example, then: deny, mode: shadow}")], True),
+    "the rule is only noted": (hello(), [("inspect: none", "inspect: none, mode: shadow")], False),
+    "the rule is for another agent": (hello(), [("inspect: none", "inspect: none, agent: b")],
+                                      False),
+    "a client without credentials": (
+        hello(), [("network:", "network:\n  require_agents: true")], False),
+    "a window that is open": (
+        hello(now=0.0), [("inspect: none", "inspect: none, time: {from: '00:00', to: '01:00', "
+                          "zone: UTC}")], True),
+    "a window that has closed": (
+        hello(now=7200.0), [("inspect: none", "inspect: none, time: {from: '00:00', to: '01:00', "
+                             "zone: UTC}")], False),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("given", "changes", "closed"), HELLO.values(), ids=HELLO)
+def test_tls_stays_closed(given: HelloInput, changes: list[tuple[str, str]], closed: bool) -> None:
+    judge = make_judge(PINNED, *changes)
+    outcome = judge.conclude(judge.prepare(given), now=0.0)
+    if not closed:
+        assert outcome is None
+        return
+    assert outcome is not None
+    assert (outcome.verdict.word, outcome.rule, outcome.code, outcome.kind) == (
+        "allow", "pinned", "not_inspected", "connect")  # fmt: skip
+    subject = outcome.subject
+    assert (subject.host, subject.port, subject.endpoint, subject.method) == (
+        "pinned.example", 443, "pinned.example:443", "CONNECT")  # fmt: skip

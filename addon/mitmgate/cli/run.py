@@ -13,12 +13,14 @@ import sys
 import threading
 from collections.abc import Coroutine
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
 from mitmgate.cli.state import POLICY_FILE, policy_source, state_dir
 from mitmgate.errors import ConfigError, Problem
+
+type Names = Literal["here", "there"]
 
 if TYPE_CHECKING:
     from mitmgate.cli.logs import DecisionLog
@@ -50,6 +52,21 @@ def run(
     upstream_ca: Annotated[
         Path | None, typer.Option(metavar="FILE", help="More roots to trust upstream (PEM).")
     ] = None,
+    upstream: Annotated[
+        str | None,
+        typer.Option(metavar="URL", help="Reach servers through this proxy: http(s)://HOST:PORT."),
+    ] = None,
+    upstream_credentials: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A file with user:password for that proxy, mode 0600."),
+    ] = None,
+    upstream_names: Annotated[
+        Names,
+        typer.Option(
+            metavar="here|there",
+            help="Who resolves names of servers: this machine, or the proxy, unchecked.",
+        ),
+    ] = "here",
     no_console: Annotated[
         bool, typer.Option("--no-console", help="Log decisions instead of the console.")
     ] = False,
@@ -94,6 +111,7 @@ def run(
     host, port = parse_listen(listen)
     from mitmgate.cli.operator import read_key_file
     from mitmgate.serve.launch import Settings
+    from mitmgate.serve.upstream import read_upstream
 
     folder = state_dir(state)
     terminal = sys.stdin.isatty() and sys.stdout.isatty()
@@ -111,6 +129,7 @@ def run(
         mode=mode,
         capture=capture,
         upstream_ca=upstream_ca,
+        upstream=read_upstream(upstream, credentials=upstream_credentials, names=upstream_names),
         shadow=shadow,
         trust_reload=trust_reload,
         http2=http2,
@@ -180,6 +199,8 @@ async def _serve(settings: Settings, *, source: str, console: bool, key: str | N
         print(running.ready_line(with_key=key is None and not console), flush=True)
         if settings.shadow or running.pipeline.judge.mode == "shadow":
             log.notice("shadow mode: decisions are recorded, nothing is stopped by rule or scan")
+        if settings.upstream is not None and settings.upstream.names == "there":
+            log.notice("the upstream proxy resolves names: where they lead is not checked here")
         if sys.stdout.isatty():
             _greet(running, source)
         if not console and running.pipeline.judge.policy.unattended == "deny":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from mitmgate.errors import WireError
 from mitmgate.judge.agents import identify
+from mitmgate.judge.hello import HelloInput, judge_hello
 from mitmgate.judge.inputs import ConnectInput, DialInput
 from mitmgate.judge.outcome import Subject
 from mitmgate.judge.state import Exchange
@@ -15,7 +16,12 @@ from mitmgate.policy.verdict import Decision, Verdict
 
 
 def judge_connect(policy: Policy, given: ConnectInput) -> tuple[Subject, Decision] | None:
-    """Return the refusal of a CONNECT, or None: what is inside TLS will be judged there."""
+    """Return the refusal of a CONNECT, or None: what is inside TLS will be judged there.
+
+    Of a ClientHello: what lets it pass unread, or None.
+    """
+    if isinstance(given, HelloInput):
+        return judge_hello(policy, given)
     agent, refusal = identify(policy, given)
     try:
         authority = normalise_authority(given.authority)

@@ -17,16 +17,28 @@ from mitmproxy.proxy.layers.http import (
     RegisterHttpConnection,
 )
 from mitmproxy.proxy.layers.http._http1 import Http1Client
+from mitmproxy.proxy.layers.tls import ClientTLSLayer
 
+from mitmgate.mitm.dialling import Dialling
 from mitmgate.mitm.http1 import GateHttp1Client, GateHttp1Server
 from mitmgate.mitm.http2 import GateHttp2Server
+from mitmgate.mitm.passthrough import GateClientTLSLayer, Passages
 from mitmgate.mitm.streams import GateHttpStream, StreamKeeper
+from mitmgate.mitm.upstream import carried
 
 _MANY = 32  # connections of one client that are kept before the dead ones are looked for
 
 
 class LayerKeeper(StreamKeeper, Protocol):
     """What the layers need of the gate."""
+
+    @property
+    def dialling(self) -> Dialling:
+        """The way to servers."""
+
+    @property
+    def passages(self) -> Passages:
+        """The tunnels whose TLS stays closed."""
 
     def opens(self, flow: http.HTTPFlow, server: Server) -> None:
         """Note that *server* is dialled for *flow*."""
@@ -65,6 +77,7 @@ class GateHttpLayer(HttpLayer):
     ) -> layer.CommandGenerator[None]:
         """Connect for *event*, also where an earlier attempt failed."""
         self._sweep()
+        event.via = self.keeper.dialling.via(event.address[0])
         for connection in self.connections:
             # mitmproxy would repeat the old failure for as long as the client stays, in words
             # that no longer tell who refused it, though the server may be back.
@@ -82,10 +95,18 @@ class GateHttpLayer(HttpLayer):
         for command in super().get_connection(event, reuse=reuse):
             if isinstance(command, commands.OpenConnection) and isinstance(stream, HttpStream):
                 self.keeper.opens(stream.flow, command.connection)
+                self._carry(event, command.connection)
             yield command
+
+    def _carry(self, event: GetHttpConnection, outer: Server) -> None:
+        """Note which connection *outer*, to the proxy on the way, is opened for."""
+        for inner, waiting in self.waiting_for_establishment.items():
+            if event.via is not None and any(one is event for one in waiting):
+                carried(self.connections[inner], self.keeper.dialling, outer)
 
     def register_connection(self, command: RegisterHttpConnection) -> layer.CommandGenerator[None]:
         """Take over a new connection to a server."""
+        self.keeper.dialling.ready(self.context.client.id, command.connection.id)
         child = _innermost(self.connections[command.connection])
         if type(child) is Http1Client:
             child.__class__ = GateHttp1Client
@@ -162,6 +183,9 @@ def adopt(top: layer.Layer, keeper: LayerKeeper) -> None:
         if type(current) is HttpLayer:
             current.__class__ = GateHttpLayer
             current.keeper = keeper  # type: ignore[attr-defined]
+        elif type(current) is ClientTLSLayer:
+            current.__class__ = GateClientTLSLayer
+            current.passages = keeper.passages  # type: ignore[attr-defined]
         current = getattr(current, "child_layer", None)
 
 

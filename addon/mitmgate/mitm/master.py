@@ -124,7 +124,9 @@ def _unsupported_modes(modes: Sequence[str]) -> list[Problem]:
                 Problem(
                     f"mode {parsed.type_name} is not supported",
                     key="--mode",
-                    hint=f"use one of {', '.join(_MODES)}",
+                    hint="name the proxy with --upstream"
+                    if parsed.type_name == "upstream"
+                    else f"use one of {', '.join(_MODES)}",
                 )
             )
     return problems

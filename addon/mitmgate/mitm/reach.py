@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import defaultdict
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from mitmproxy import ctx, http
 from mitmproxy.addons.proxyserver import Proxyserver
@@ -12,6 +13,13 @@ from mitmproxy.connection import Client, Server
 from mitmproxy.proxy.server import ConnectionHandler
 
 SERVER_CONNECTIONS = 100  # of one client to one address: as many as streams of HTTP/2
+
+_carriers: WeakKeyDictionary[Server, Server] = WeakKeyDictionary()
+
+
+def carry(inner: Server, outer: Server) -> None:
+    """Note that *inner* has no socket of its own: it is a tunnel in *outer*."""
+    _carriers[inner] = outer
 
 
 def pause_reading(flow: http.HTTPFlow, *, paused: bool) -> None:
@@ -21,7 +29,8 @@ def pause_reading(flow: http.HTTPFlow, *, paused: bool) -> None:
     sends faster than its events are judged would fill the memory.
     """
     handler = _handler(flow.client_conn.id)
-    handles = handler.transports.get(flow.server_conn) if handler is not None else None
+    server = _carriers.get(flow.server_conn, flow.server_conn)
+    handles = handler.transports.get(server) if handler is not None else None
     transport: Any = getattr(handles.writer, "transport", None) if handles is not None else None
     if transport is None or transport.is_closing():
         return
@@ -36,6 +45,14 @@ def cut_dial(client: str, server: Server) -> None:
     handler = _handler(client)
     handles = handler.transports.get(server) if handler is not None else None
     if handles is not None and handles.writer is None and handles.handler is not None:
+        handles.handler.cancel("no answer in time")
+
+
+def cut_connection(client: str, server: Server) -> None:
+    """End the connection to *server* for the client connection *client*, if it is open."""
+    handler = _handler(client)
+    handles = handler.transports.get(server) if handler is not None else None
+    if handles is not None and handles.handler is not None:
         handles.handler.cancel("no answer in time")
 
 

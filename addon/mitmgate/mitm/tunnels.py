@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 
 from mitmproxy import http, tls
@@ -9,8 +10,11 @@ from mitmproxy.connection import Client
 from mitmproxy.proxy.context import Context
 from mitmproxy.proxy.layer import NextLayer
 from mitmproxy.proxy.layers import ClientTLSLayer, HttpLayer, ServerTLSLayer
+from mitmproxy.proxy.mode_specs import TransparentMode
 
+from mitmgate.errors import WireError
 from mitmgate.judge.agents import identify
+from mitmgate.judge.hello import HelloInput, judge_hello
 from mitmgate.judge.inputs import ConnectInput, Shown
 from mitmgate.judge.outcome import Subject
 from mitmgate.mitm.convert import (
@@ -23,18 +27,22 @@ from mitmgate.mitm.convert import (
 )
 from mitmgate.mitm.core import Core
 from mitmgate.mitm.guard import CloseLayer
+from mitmgate.mitm.passthrough import Passages
+from mitmgate.net.authority import normalise_authority
 
 _FIX = "run `mitmgate env` and set what it prints where the client starts"
 _DISTRUST = f"the client does not trust the CA; {_FIX}"
 _BROKEN_OFF = f"the client broke off the TLS handshake; if it does not trust the CA, {_FIX}"
 _LONGEST = 255  # characters of a name that are written down
+_ECH = 0xFE0D  # encrypted_client_hello (RFC 9849 section 11.1), also where it is only GREASE
 
 
 class Tunnels:
     """Knows the tunnels that clients opened, and refuses what no request can be read in."""
 
-    def __init__(self, core: Core) -> None:
+    def __init__(self, core: Core, passages: Passages) -> None:
         self._core = core
+        self._passages = passages
         self._open: dict[str, tuple[str, Shown | None]] = {}
 
     def of(self, client: Client) -> tuple[str | None, Shown | None]:
@@ -44,6 +52,7 @@ class Tunnels:
     def client_left(self, client: str) -> None:
         """Forget the tunnel of *client*."""
         self._open.pop(client, None)
+        self._passages.client_left(client)
 
     async def connect(self, flow: http.HTTPFlow) -> None:
         """Refuse a tunnel whose target no rule could ever allow."""
@@ -57,6 +66,34 @@ class Tunnels:
         else:
             self._open[flow.client_conn.id] = authority, shown
         self._core.end(exchange)
+
+    async def hello(self, data: tls.ClientHelloData) -> None:
+        """Leave TLS closed where a rule says so."""
+        given = self._hello_input(data)
+        if given is None or judge_hello(self._core.judge.policy, given) is None:
+            return
+        given = replace(given, exchange=self._core.next_exchange())
+        ruling = await self._core.decide(given, connection=data.context.client.id)
+        if ruling is None or not ruling.released or ruling.outcome.code != "not_inspected":
+            self._core.end(given.exchange)
+            return
+        subject = ruling.outcome.subject
+        # In transparent mode this was where the client's packets went, whatever name it gave.
+        data.context.server.address = subject.host, subject.port
+        self._passages.begin(given.exchange, data.context.client.id)
+        data.ignore_connection = True
+
+    def _hello_input(self, data: tls.ClientHelloData) -> HelloInput | None:
+        """Return what to judge of a ClientHello, None where TLS is always opened."""
+        client, dialled = data.context.client, data.context.server.address
+        sni = data.client_hello.sni
+        authority, shown = self.of(client)
+        if isinstance(client.proxy_mode, TransparentMode) and dialled is not None:
+            authority = f"{sni or ''}:{dialled[1]}"
+        elif dialled is None or authority is None or not _leads_to(authority, dialled):
+            return None  # TLS with the proxy itself, or to the one server of reverse mode
+        ech = any(kind == _ECH for kind, _ in data.client_hello.extensions)
+        return HelloInput("", address_of(client), authority, shown, sni, ech, time.time())
 
     def tls_failed(self, data: tls.TlsData) -> None:
         """Show that a client refused our certificate: its traffic was not inspected."""
@@ -132,3 +169,13 @@ class Tunnels:
         authority, known = self.of(client)
         given = ConnectInput("", address_of(client), authority or "", known or shown)
         return identify(self._core.judge.policy, given)[0]
+
+
+def _leads_to(authority: str, dialled: tuple[str, int]) -> bool:
+    """Tell whether *authority*, of CONNECT, is what would be *dialled*."""
+    try:
+        target = normalise_authority(authority)
+    except WireError:
+        return False
+    port = target.port if target.port is not None else 443
+    return (target.host, port) == (normalised(dialled[0]), dialled[1])

@@ -27,6 +27,7 @@ from mitmgate.mitm.dialling import Resolver
 from mitmgate.mitm.gate import Gate
 from mitmgate.mitm.master import LeanMaster
 from mitmgate.mitm.resolve import resolve
+from mitmgate.mitm.upstream import Upstream
 from mitmgate.policy.load import Policy
 from mitmgate.policy.source import PolicySource
 from mitmgate.record.audit import AuditLog, start_record
@@ -52,6 +53,7 @@ class Settings:
     mode: str = "regular"
     capture: Path | None = None
     upstream_ca: Path | None = None
+    upstream: Upstream | None = None
     shadow: bool = False
     trust_reload: bool = False
     http2: bool = False
@@ -114,6 +116,7 @@ async def proxy(
         await stack.enter_async_context(kept)
         master = LeanMaster()
         gate = make_gate(pipeline, resolve, lambda: master.listen_addresses)
+        gate.dialling.upstream = settings.upstream
         master.configure(gate, _options(settings, authority), settings.options)
         await master.start()
         stack.push_async_callback(master.stop)
@@ -239,6 +242,8 @@ def glance(pipeline: Pipeline, listen: str, reloader: Reloader | None = None) ->
         mode=pipeline.judge.mode,
         policy=pipeline.judge.policy.hash,
         pending=len(pipeline.pending),
+        detached=len(pipeline.holding.detached),
+        grants=pipeline.holding.remembered,
         operators=pipeline.hub.operators,
         decisions=pipeline.decisions,
         denied=pipeline.denied,
