@@ -67,7 +67,7 @@ def test_a_held_call_that_the_shell_denies_never_runs(agent: Agent, gate: Gate, 
     assert agent.do(call="read_note", arguments={"title": "x"})["error"] is False
     again = gate.command("approve", entry["id"])
     assert again.returncode == 2
-    assert "No call with that id is waiting." in again.stderr
+    assert "Too late: " in again.stderr
 
 
 async def test_a_held_call_runs_after_one_key_in_the_console(

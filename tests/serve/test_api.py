@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import pwd
+import sys
 import tempfile
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -24,6 +27,8 @@ from mitmgate.serve.control import ControlServer
 
 OPERATOR_KEY = "an-operator-key-of-these-tests"
 ALLOW = {"decision": "allow"}
+LINUX = sys.platform == "linux"
+DECIDED = {"released": 1, "grant": None, "ticket": None}
 
 
 @dataclass
@@ -83,6 +88,8 @@ async def test_who_is_no_operator_sees_no_arguments_and_decides_nothing(
         [entry] = (await client.get("/v1/pending")).json()["pending"]
         assert (entry["id"], entry["arguments"]) == (held, None)
         assert (await client.get("/v1/state")).json()["operators"] == 0
+        for refused in (await client.get("/v1/grants"), await client.post("/v1/undo", json={})):
+            assert (refused.status_code, refused.json()["code"]) == (403, "operator_key_required")
         [first] = await lines(client, 1)
         assert (first["operator"], first["pending"][0]["arguments"]) == (False, None)
     assert not task.done()
@@ -109,16 +116,35 @@ async def test_the_operator_decides(decision: str, control: Control) -> None:
         [entry] = (await client.get("/v1/pending")).json()["pending"]
         assert entry["arguments"] == {"name": "push", "arguments": {"a": 1}}
         done = await client.post(f"/v1/pending/{held}", json=body)
-        assert (done.status_code, done.json()) == (200, {"id": held, "answer": decision})
+        assert (done.status_code, done.json()) == (200, DECIDED | {"id": held, "answer": decision})
         ruling = await task
         assert ruling is not None
         assert ruling.released == (decision == "allow")
         gone = await client.post(f"/v1/pending/{held}", json=body)
-        assert (gone.status_code, gone.json()["code"]) == (404, "not_pending")
+        assert (gone.status_code, gone.json()["code"]) == (409, "already_left")
+        assert (gone.json()["by"], gone.json()["answer"]) == ("me", decision)
         assert (await client.get("/v1/pending")).json() == {"pending": []}
     [record] = control.rig.audit.of("resolution")
     assert (record["operator"], record["via"]) == ("me", "shell")
+    assert record["peer"] == ({"uid": os.getuid(), "pid": os.getpid()} if LINUX else None)
     assert record["reason"] == (None if decision == "allow" else "because")
+
+
+@pytest.mark.skipif(not LINUX, reason="only Linux tells who is at the other end")
+async def test_who_gives_no_name_is_known_by_their_user(control: Control) -> None:
+    held, task = await control.hold()
+    async with control.client() as client:
+        assert (await client.post(f"/v1/pending/{held}", json=ALLOW)).status_code == 200
+        await task
+        later = call("push", {"b": 1}, exchange="later")
+        task = asyncio.create_task(control.rig.pipeline.decide(later, connection="c"))
+        held = await first_pending(control.rig.pipeline)
+        body = ALLOW | {"lasting": "session", "on": "tool"}
+        assert (await client.post(f"/v1/pending/{held}", json=body)).status_code == 200
+        await task
+        assert (await client.post("/v1/undo", json={})).json()["grant"]["id"] == "g1"
+    record = control.rig.audit.of("resolution")[0]
+    assert record["operator"] == pwd.getpwuid(os.getuid()).pw_name
 
 
 async def test_of_two_answers_one_counts(control: Control) -> None:
@@ -131,6 +157,30 @@ async def test_of_two_answers_one_counts(control: Control) -> None:
     task.cancel()
 
 
+async def test_what_is_remembered_is_listed_and_taken_back(control: Control) -> None:
+    held, task = await control.hold()
+    body = {"decision": "allow", "lasting": "time", "on": "tool", "operator": "me"}
+    async with control.client() as client:
+        [entry] = (await client.get("/v1/pending")).json()["pending"]
+        assert [scope["on"] for scope in entry["scopes"]] == ["call", "values", "tool", "server"]
+        refused = await client.post(f"/v1/pending/{held}", json=body | {"fingerprint": "0"})
+        assert (refused.status_code, refused.json()["code"]) == (409, "moved")
+        assert not task.done()
+        done = await client.post(
+            f"/v1/pending/{held}", json=body | {"fingerprint": entry["fingerprint"]}
+        )
+        assert (done.status_code, done.json()["grant"]) == (200, "g1")
+        await task
+        [grant] = (await client.get("/v1/grants")).json()["grants"]
+        assert (grant["id"], grant["covers"]) == ("g1", "every tools/call push on files")
+        assert 0 < grant["left"] <= 900
+        undone = await client.post("/v1/undo", json={"operator": "me"})
+        assert (undone.status_code, undone.json()["grant"]["id"]) == (200, "g1")
+        again = await client.post("/v1/undo", json={"grant": "g1"})
+        assert (again.status_code, again.json()["code"]) == (404, "nothing_to_undo")
+        assert (await client.get("/v1/grants")).json() == {"grants": []}
+
+
 BAD_BODIES: dict[str, tuple[bytes, int]] = {
     "nothing": (b"", 422),
     "no JSON": (b"allow", 422),
@@ -138,6 +188,9 @@ BAD_BODIES: dict[str, tuple[bytes, int]] = {
     "an unknown key": (b'{"decision":"allow","remember":true}', 422),
     "a way that only we use": (b'{"decision":"deny","via":"timeout"}', 422),
     "a very long reason": (json.dumps({"decision": "deny", "reason": "x" * 501}).encode(), 422),
+    "more seconds than a day": (b'{"decision":"allow","lasting":"time","seconds":86401}', 422),
+    "a scope that nobody knows": (b'{"decision":"allow","lasting":"time","on":"all"}', 422),
+    "for ever": (b'{"decision":"allow","lasting":"ever","on":"tool"}', 422),
     "half a surrogate pair": (b'{"decision":"deny","reason":"\\ud800"}', 422),
     "more than an answer can be": (b" " * 16_384 + b'{"decision":"allow"}', 413),
 }
@@ -167,7 +220,11 @@ async def test_nothing_waits_under_another_id(path: str, control: Control) -> No
                                               ("POST", "/v1/state"), ("GET", "/")])  # fmt: skip
 async def test_there_is_nothing_else(method: str, path: str, control: Control) -> None:
     async with control.client() as client:
-        assert (await client.request(method, path)).status_code in (404, 405)
+        refused = await client.request(method, path)
+        assert refused.headers["content-type"] == "application/problem+json"
+        expected = {404: "not_found", 405: "method_not_allowed"}
+        assert refused.json()["code"] == expected[refused.status_code]
+        assert (refused.status_code == 405) == ("allow" in refused.headers)
 
 
 async def test_a_reader_gets_a_snapshot_and_then_what_happens(control: Control) -> None:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import pytest
 
-from mitmgate.hold.queue import HoldQueue, QueueFullError
+from mitmgate.hold.queue import Ask, Held, HoldLimits, HoldQueue, QueueFullError
 from mitmgate.serve.waiting import Given, Waiting
 
 ALLOW = Given("allow", "console", "me")
@@ -29,9 +30,18 @@ def start(
     connection: str = "c",
     wait: float = 30.0,
 ) -> asyncio.Task[Given]:
-    return asyncio.create_task(
-        waiting.wait(key, agent="a", question=question, connection=connection, wait=wait)
-    )  # fmt: skip
+    async def wait_for_it() -> Given:
+        waiting.begin(Ask(key, "a", 1, None, question), connection=connection, wait=wait)
+        return await waiting.answered(key)
+
+    return asyncio.create_task(wait_for_it())
+
+
+def answer(waiting: Waiting, key: str, given: Given) -> bool:
+    released = waiting.queue.answer(key)
+    for held in released:
+        waiting.release(held.id, given)
+    return bool(released)
 
 
 async def begun(waiting: Waiting, count: int) -> None:
@@ -44,7 +54,7 @@ async def test_an_answer_lets_one_go() -> None:
     waiting = Waiting(Clock())
     first, second = start(waiting, "1"), start(waiting, "2")
     await begun(waiting, 2)
-    assert waiting.answer("1", ALLOW)
+    assert answer(waiting, "1", ALLOW)
     assert await first == ALLOW
     assert not second.done()
     waiting.close()
@@ -56,7 +66,7 @@ async def test_an_answer_to_a_question_lets_all_go_that_ask_it() -> None:
     alike = [start(waiting, key, question="q") for key in "12"]
     other = start(waiting, "3", question="other")
     await begun(waiting, 3)
-    assert waiting.answer("2", ALLOW)
+    assert answer(waiting, "2", ALLOW)
     assert await asyncio.gather(*alike) == [ALLOW, ALLOW]
     assert not other.done()
     waiting.close()
@@ -67,10 +77,10 @@ async def test_a_second_answer_comes_too_late() -> None:
     waiting = Waiting(Clock())
     task = start(waiting, "1")
     await begun(waiting, 1)
-    assert waiting.answer("1", ALLOW)
-    assert not waiting.answer("1", Given("deny", "api"))
+    assert answer(waiting, "1", ALLOW)
+    assert not answer(waiting, "1", Given("deny", "api"))
     assert (await task).answer == "allow"
-    assert not waiting.answer("unknown", ALLOW)
+    assert not answer(waiting, "unknown", ALLOW)
 
 
 async def test_a_deadline_denies() -> None:
@@ -93,13 +103,13 @@ async def test_a_client_that_leaves_takes_its_calls_along() -> None:
     waiting.client_left("x")
     assert await mine == Given("deny", "client_left")
     assert not other.done()
-    assert not waiting.answer("1", ALLOW)
+    assert not answer(waiting, "1", ALLOW)
     waiting.close()
     await other
 
 
 async def test_a_full_queue_refuses_and_keeps_nothing() -> None:
-    waiting = Waiting(Clock(), HoldQueue(limit=1))
+    waiting = Waiting(Clock(), HoldQueue(HoldLimits(total=1)))
     first = start(waiting, "1")
     await begun(waiting, 1)
     with pytest.raises(QueueFullError):
@@ -117,8 +127,24 @@ async def test_a_cancelled_wait_leaves_nothing_behind() -> None:
     with pytest.raises(asyncio.CancelledError):
         await task
     assert len(waiting.queue) == 0
-    assert not waiting.answer("1", ALLOW)
+    assert not answer(waiting, "1", ALLOW)
     again = start(waiting, "1")
     await begun(waiting, 1)
     waiting.close()
     await again
+
+
+async def test_what_stays_of_a_call_leaves_in_its_time() -> None:
+    clock, gone = Clock(), list[str]()
+
+    def told(entries: Sequence[Held]) -> None:
+        gone.extend(held.id for held in entries)
+
+    waiting = Waiting(clock, HoldQueue(HoldLimits(detached_for=0.0)), told)
+    waiting.begin(Ask("1", "a", 1, "row", None, retriable=True), connection="c", wait=0.0)
+    assert await waiting.answered("1") == Given("deny", "timeout")
+    async with asyncio.timeout(10):
+        while not gone:  # noqa: ASYNC110 - the queue knows no loop
+            await asyncio.sleep(0)
+    assert (gone, waiting.queue.detached) == (["1"], ())
+    waiting.close()

@@ -9,6 +9,7 @@ from typing import Any
 
 from judging import make_judge
 
+from mitmgate.hold.grants import Told
 from mitmgate.judge.inputs import Input
 from mitmgate.judge.judge import Judge
 from mitmgate.judge.outcome import Outcome, Resolution
@@ -52,6 +53,12 @@ class Capture:
 
     def resolution(self, _outcome: Outcome, resolution: Resolution) -> bool:
         return self._take("resolution", resolution)
+
+    def grant(self, _outcome: Outcome, told: Told) -> bool:
+        return self._take("grant", told)
+
+    def undo(self, kind: str, number: str) -> bool:
+        return self._take("undo", (kind, number))
 
     @property
     def crowded(self) -> bool:

@@ -16,6 +16,7 @@ from mitmgate.cli import (
     ca,
     canary,
     check,
+    decide,
     demo,
     env,
     explain,
@@ -82,8 +83,10 @@ app.command()(env.env)
 app.command()(check.check)
 app.command()(explain.explain)
 app.command()(operator.pending)
-app.command()(operator.approve)
-app.command()(operator.deny)
+app.command()(decide.approve)
+app.command()(decide.deny)
+app.command()(decide.grants)
+app.command()(decide.undo)
 app.command()(servers.servers)
 app.command()(replay.replay)
 app.command()(packs.packs)

@@ -1,8 +1,7 @@
-"""The shell's side of the control API: what waits, approve, deny, and the console."""
+"""The shell's side of the control API: what waits, the console, and how to reach the proxy."""
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import sys
@@ -34,9 +33,10 @@ def pending(
     key_file: KeyOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """List the calls that wait for a person.
+    """List the calls that wait for a person, and those whose client has given up.
 
-    With the operator key it also shows what they ask for.
+    Equal calls are marked with how many they are (x3). With the operator key it also shows what
+    they ask for.
 
     \b
     Example: mitmgate pending --json
@@ -50,34 +50,6 @@ def pending(
         typer.echo("Nothing waits.")
     for entry in entries:
         typer.echo(_entry(entry))
-
-
-def approve(id_: IdArgument, state: StateOption = None, key_file: KeyOption = None) -> None:
-    """Let one waiting call go on. Needs the operator key.
-
-    \b
-    Example: MITMGATE_OPERATOR_KEY=... mitmgate approve 3fa90c-1e.0
-    """
-    _decide(id_, {"decision": "allow"}, state, key_file)
-    typer.echo(f"approved {id_}")
-
-
-def deny(
-    id_: IdArgument,
-    reason: Annotated[str | None, typer.Option(help="The agent reads this.")] = None,
-    state: StateOption = None,
-    key_file: KeyOption = None,
-) -> None:
-    """Stop one waiting call. Needs the operator key.
-
-    \b
-    Example: mitmgate deny 3fa90c-1e.0 --reason "not on a Friday"
-    """
-    if reason is not None and len(reason) > 500:
-        raise ConfigError(Problem("is longer than 500 characters", key="--reason",
-                                  hint="say it shorter"))  # fmt: skip
-    _decide(id_, {"decision": "deny", "reason": reason}, state, key_file)
-    typer.echo(f"denied {id_}")
 
 
 def tui(state: StateOption = None, key_file: KeyOption = None) -> None:
@@ -136,11 +108,6 @@ def operator_key(file: Path | None, *, needed: bool = True) -> str | None:
     return key or None
 
 
-def _decide(key: str, body: dict[str, Any], state: Path | None, key_file: Path | None) -> None:
-    body = {**body, "via": "shell", "operator": getpass.getuser()[:100]}
-    call_gate("POST", f"/v1/pending/{key}", state, key=operator_key(key_file), body=body)
-
-
 def call_gate(
     method: str, path: str, state: Path | None, *, key: str | None, body: Any = None
 ) -> dict[str, Any]:
@@ -182,12 +149,20 @@ def _refusal(status: int, content: dict[str, Any]) -> Problem:
 
 def _entry(entry: dict[str, Any]) -> str:
     row = entry["row"]
-    left = max(0, int(entry["deadline"] - time.time()))
+    left = entry.get("left")
+    left = max(0, int(entry["deadline"] - time.time() if left is None else left))
     where = row["server"] or row["endpoint"]
     what = f"{row['method']} {row['tool']}" if row["tool"] else row["method"]
-    line = f"{entry['id']}  {left:>3} s left  {row['agent']}  {where}  {what}  [{row['rule']}] " \
+    still = "nobody waits" if entry.get("detached") else f"{left:>3} s left"
+    alike = f"  x{entry['count']}" if entry.get("count", 1) > 1 else ""
+    line = f"{entry['id']}  {still}{alike}  {row['agent']}  {where}  {what}  [{row['rule']}] " \
            f"{row['reason']}"  # fmt: skip
-    shown = "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in line)
+    shown = printable(line)
     if entry.get("arguments") is None:
         return shown
     return f"{shown}\n    {json.dumps(entry['arguments'], ensure_ascii=True)}"
+
+
+def printable(text: str) -> str:
+    """Return *text* with everything that a terminal could act on escaped."""
+    return "".join(c if c.isprintable() else f"\\u{ord(c):04x}" for c in text)

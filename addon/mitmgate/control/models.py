@@ -3,24 +3,42 @@
 HTTP over a Unix socket in the state folder:
 ``GET /v1/state`` -> State; ``GET /v1/events`` -> newline-delimited Event lines, first a
 ``snapshot``, then deltas; ``GET /v1/pending`` -> PendingList;
-``POST /v1/pending/{id}`` with DecideRequest -> Decided (404: no such entry, 409: it left);
+``POST /v1/pending/{id}`` with DecideRequest -> Decided (404: no such entry; 409: it left,
+``by`` says through whom, or it ``moved``; 422: it has no such scope);
+``GET /v1/grants`` -> GrantList, ``POST /v1/undo`` with UndoRequest -> Undone (404: nothing);
 ``GET /v1/servers`` -> ServerList; ``GET /v1/metrics`` -> Prometheus' text format.
 ``Authorization: Bearer KEY`` carries the operator key. Without it everything is read-only and no
-arguments are shown; a POST gets 403. A reader of /v1/events that sent the key counts as
-an attached operator for as long as it is connected. Errors are ``application/problem+json``.
+arguments are shown; a POST and ``/v1/grants`` get 403. A reader of /v1/events that sent the key
+counts as an attached operator for as long as it is connected. Errors are
+``application/problem+json``.
 """
 
 from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
+from mitmgate.control.decisions import (
+    Decided,
+    DecideRequest,
+    GrantList,
+    GrantView,
+    Lasting,
+    Model,
+    On,
+    ScopeChoice,
+    Undone,
+    UndoRequest,
+)
 
-class Model(BaseModel):
-    """Base of all control messages: frozen, no unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
+__all__ = [
+    "Completed", "CompletedEvent", "ConfirmRequest", "DecideRequest", "Decided", "Event",
+    "FindingView", "GrantList", "GrantView", "HeldEvent", "Lasting", "Model", "Moment", "On",
+    "Pending", "PendingList", "PolicyView", "Reloaded", "Resolved", "ResolvedEvent", "Row",
+    "RowEvent", "ScopeChoice", "ServerList", "ServerView", "Snapshot", "State", "StateEvent",
+    "UndoRequest", "Undone",
+]  # fmt: skip
 
 
 class FindingView(Model):
@@ -36,7 +54,8 @@ class FindingView(Model):
 class Row(Model):
     """One decision as a line of the live view. ``time`` is seconds since the epoch.
 
-    ``shadow`` is what a rule in shadow mode would have decided, as in ``deny by no-rm``.
+    ``shadow`` is what a rule in shadow mode would have decided, as in ``deny by no-rm``. ``grant``
+    is the id of the remembered answer, or of the ticket, that decided.
     """
 
     id: str
@@ -59,13 +78,19 @@ class Row(Model):
     shadow: str | None = None
     findings: tuple[FindingView, ...] = ()
     held: bool = False
+    grant: str | None = None
 
 
 class Pending(Model):
-    """A call that waits for a person.
+    """A call that waits for a person, or what stayed of one that nobody answered in time.
 
-    ``deadline`` is seconds since the epoch. ``arguments`` are the decoded params (or the
-    body's text) with known secrets replaced; None without the operator key.
+    ``since`` and ``deadline`` are seconds since the epoch, ``left`` the seconds that were left when
+    this was sent. ``arguments`` are the decoded params (or the body's text) with known secrets
+    replaced; None without the operator key. Entries with one ``fingerprint`` are equal calls and
+    make one row; ``count`` is how many there were when this was sent. ``detached``: nobody waits
+    any more; approving it lets one retry pass within ten minutes. ``names`` are the ids under which
+    earlier attempts of the same call waited. ``scopes`` are the ways to remember an answer, the
+    narrowest first; there may be none.
     """
 
     id: str
@@ -73,10 +98,23 @@ class Pending(Model):
     since: float
     deadline: float
     arguments: Any | None = None
+    fingerprint: str = ""
+    count: int = 1
+    left: float | None = None
+    detached: bool = False
+    names: tuple[str, ...] = ()
+    scopes: tuple[ScopeChoice, ...] = ()
 
 
 class Resolved(Model):
-    """A pending entry left the queue."""
+    """A pending entry left the queue.
+
+    ``via`` is console, shell or api for a person's answer; timeout, unattended, client_left,
+    queue_full, shutdown for a denial that nobody gave; remembered; for a detached entry also
+    retried (its client tries again) and expired. After a ``timeout`` or ``unattended`` denial the
+    entry may come back at once, detached. ``grant`` is the id of the remembered answer or of the
+    ticket; ``lasting`` and ``on`` are its scope.
+    """
 
     id: str
     answer: Literal["allow", "deny"]
@@ -84,6 +122,9 @@ class Resolved(Model):
     operator: str | None
     reason: str | None
     waited: float
+    lasting: Lasting = "once"
+    on: On | None = None
+    grant: str | None = None
 
 
 class Completed(Model):
@@ -98,7 +139,10 @@ class Completed(Model):
 
 
 class State(Model):
-    """The proxy at a glance."""
+    """The proxy at a glance.
+
+    ``pending`` calls wait, ``detached`` ones do not any more, ``grants`` answers are remembered.
+    """
 
     version: str
     listen: str
@@ -111,6 +155,8 @@ class State(Model):
     healthy: bool
     trouble: str | None = None
     policy_trouble: str | None = None
+    detached: int = 0
+    grants: int = 0
 
 
 class PolicyView(Model):
@@ -181,22 +227,6 @@ class ServerList(Model):
     """Every MCP server that was seen, the one last seen first."""
 
     servers: tuple[ServerView, ...]
-
-
-class DecideRequest(Model):
-    """An operator's answer. ``reason`` (deny only) is read by the agent."""
-
-    decision: Literal["allow", "deny"]
-    reason: Annotated[str, Field(max_length=500)] | None = None
-    operator: Annotated[str, Field(max_length=100)] | None = None
-    via: Literal["console", "shell", "api"] = "api"
-
-
-class Decided(Model):
-    """The answer was taken."""
-
-    id: str
-    answer: Literal["allow", "deny"]
 
 
 class Snapshot(Model):

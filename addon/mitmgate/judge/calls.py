@@ -15,6 +15,7 @@ from mitmgate.judge.context import Context
 from mitmgate.judge.effects import Concluded, Weighed, cannot_wait, refused, weigh
 from mitmgate.judge.opaque import without_state
 from mitmgate.judge.outcome import Subject
+from mitmgate.judge.remembered import CODE, remembered_call
 from mitmgate.judge.state import Exchange
 from mitmgate.policy.decide import conceal_poisoned, decide, decide_unknown, with_remembered
 from mitmgate.policy.verdict import Decision, Verdict
@@ -69,10 +70,13 @@ def _judge_one(context: Context, message: Message, findings: tuple[Finding, ...]
     )
     if poison is not None and not decision.hidden:
         decision = conceal_poisoned(decision, message.method, poison)
+    decision, grant = remembered_call(context, decision, message)
     weighed = weigh(policy, decision, findings, subject, below="/params")
+    if grant is not None and weighed.decision.code == CODE:
+        weighed = replace(weighed, grant=grant)
     waits = isinstance(message, Request) and exchange.transport is not Transport.WEBSOCKET
     if not waits and weighed.decision.verdict is Verdict.ASK:
-        weighed = Weighed(cannot_wait(weighed.decision), weighed.edits)
+        weighed = replace(weighed, decision=cannot_wait(weighed.decision))
     saw(context, called=message.method == "tools/call")
     return Concluded(subject, weighed, findings)
 

@@ -37,12 +37,14 @@ _ADVICE = {
 class Weighed:
     """A decision after the findings were weighed, and the edits that stay with it.
 
-    ``floor_edits`` are those of the locked layer, which are made in shadow mode too.
+    ``floor_edits`` are those of the locked layer, which are made in shadow mode too. ``grant`` is
+    the id of the remembered answer, or of the ticket, that made the decision.
     """
 
     decision: Decision
     edits: tuple[Change, ...] = ()
     floor_edits: tuple[Change, ...] = ()
+    grant: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import Literal
 
+from mitmgate.hold.grants import Grants
+from mitmgate.hold.tickets import Tickets
 from mitmgate.judge.budgets import Spent
 from mitmgate.judge.fragments import Pieces, Trails
 from mitmgate.judge.inputs import Shown
@@ -136,7 +138,10 @@ class Recent[T: Hashable]:
 
 
 class Memory:
-    """Endpoints that proved to be MCP, their conversations and tools, remembered answers."""
+    """Endpoints that proved to be MCP, their conversations and tools, remembered answers.
+
+    ``now`` is in seconds since the epoch, ``steady`` in seconds that no change of the clock moves.
+    """
 
     def __init__(self, limits: Limits) -> None:
         self.endpoints = EndpointTable(limits.remembered)
@@ -146,7 +151,10 @@ class Memory:
         self.states = Recent[tuple[Endpoint, bytes]](limits.remembered)
         self.spent = Spent(limits.remembered)
         self.trails = Trails()
+        self.grants = Grants()
+        self.tickets = Tickets()
         self.now = 0.0
+        self.steady = 0.0
         self._limits = limits
         self._open: OrderedDict[str, Exchange] = OrderedDict()
         self._answers: OrderedDict[str, Literal["allow", "deny"]] = OrderedDict()
@@ -351,6 +359,10 @@ class Memory:
         self._answers[question] = answer
         while len(self._answers) > self._limits.remembered:
             self._answers.popitem(last=False)
+
+    def forget(self, question: str) -> None:
+        """Ask *question* again: the operator took the answer back."""
+        self._answers.pop(question, None)
 
     def remembered(self, question: str) -> Literal["allow", "deny"] | None:
         """Return the operator's earlier answer to *question*, or None."""

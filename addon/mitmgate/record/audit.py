@@ -1,7 +1,7 @@
 """The audit file: one JSON line for each record, written before anything it tells is released.
 
-Record types: ``start``, ``decision``, ``resolution``, ``completion``, ``note``. Every one has
-``v``, ``type`` and ``time``. Their fields never hold arguments, queries or matched text.
+Record types: ``start``, ``decision``, ``resolution``, ``grant``, ``completion``, ``note``. Every
+one has ``v``, ``type`` and ``time``. Their fields never hold arguments, queries or matched text.
 """
 
 from __future__ import annotations
@@ -31,6 +31,16 @@ def start_record(*, time: float, tool: str, policy: str, mode: str, listen: str)
 def note_record(text: str, *, time: float) -> dict[str, Any]:
     """Return a record that tells readers of the file something about it or about the proxy."""
     return base_record("note", time=time) | {"note": text}
+
+
+def grant_record(event: str, facts: Mapping[str, Any], *, time: float) -> dict[str, Any]:
+    """Return the record of something that an operator said and that counts for calls to come.
+
+    *event*: ``made``, ``undone``, ``ended`` (used up, or replaced), ``expired``. *facts* are
+    ``id``, ``kind``, ``answer``, ``on``, ``lasting``, ``covers``, ``agent``, ``outcome``,
+    ``operator`` and ``via``.
+    """
+    return base_record("grant", time=time) | {"event": event, **facts}
 
 
 class AuditLog:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from mitmgate.errors import ConfigError, Problem
+from mitmgate.hold.grants import Scope, Told
+from mitmgate.hold.target import On
 from mitmgate.judge.codec import decode_input, is_incomplete, is_lost
 from mitmgate.judge.inputs import Input
 from mitmgate.record.capture import CAPTURE_VERSION, GOLDEN_SUFFIX
@@ -24,13 +26,16 @@ _KEYS = {
     "message": {"type", "number", "from_client", "data", "exchange", "at"},
     "end": {"type", "exchange", "at"},
     "resolution": {"type", "exchange", "at", "input", "number", "answer"},
+    "grant": {"type", "exchange", "at", "input", "number", "answer", "seconds"},
+    "undo": {"type", "kind", "number", "at"},
     "close": {"type", "lines"},
 }
 _OPTIONAL = {
     "capture": {"started", "shadow"},
-    "connect": {"shown"},
+    "connect": {"shown", "hello"},
     "request": {"shown"},
     "event": {"notes"},
+    "grant": {"on", "names", "prefix"},
 }
 
 
@@ -71,13 +76,34 @@ class ResolutionLine:
 
 
 @dataclass(frozen=True, slots=True)
+class GrantLine:
+    """What an operator said to the outcome of the input on line ``asked``, for calls to come."""
+
+    line: int
+    exchange: int
+    at: float
+    asked: int
+    told: Told
+
+
+@dataclass(frozen=True, slots=True)
+class UndoLine:
+    """An answer was taken back: the one with that ``number`` (``g3``), counted by its ``kind``."""
+
+    line: int
+    at: float
+    kind: str
+    number: str
+
+
+@dataclass(frozen=True, slots=True)
 class CloseLine:
     """The last line of a capture whose writer ended in good order."""
 
     line: int
 
 
-type CaptureLine = HeaderLine | InputLine | ResolutionLine | CloseLine
+type CaptureLine = HeaderLine | InputLine | ResolutionLine | GrantLine | UndoLine | CloseLine
 
 
 def capture_files(path: Path) -> list[Path]:
@@ -153,6 +179,9 @@ def _line(number: int, record: Mapping[str, Any], sample: Sample, started: float
         if record["lines"] != number - 1:
             raise ValueError(f"{record['lines']} lines were written and {number - 1} are here")
         return CloseLine(number)
+    if record["type"] == "undo":
+        at = started + float(record["at"])
+        return UndoLine(number, at, str(record["kind"]), str(record["number"]))
     exchange = record["exchange"]
     if type(exchange) is not int:
         raise ValueError("exchange is not a whole number")
@@ -160,9 +189,25 @@ def _line(number: int, record: Mapping[str, Any], sample: Sample, started: float
         if record["answer"] not in ("allow", "deny"):
             raise ValueError("the answer is neither allow nor deny")
         return ResolutionLine(number, exchange, int(record["input"]), record["answer"])
+    if record["type"] == "grant":
+        at = started + float(record["at"])
+        return GrantLine(number, exchange, at, int(record["input"]), _told(record))
     given = decode_input(record, str(exchange), sample)
     at = started + float(record["at"])
     return InputLine(number, exchange, at, given, is_incomplete(record), is_lost(record))
+
+
+def _told(record: Mapping[str, Any]) -> Told:
+    answer, on, seconds = record["answer"], record.get("on"), record["seconds"]
+    if answer not in ("allow", "deny"):
+        raise ValueError("the answer is neither allow nor deny")
+    if seconds is not None and type(seconds) is not int:
+        raise ValueError("seconds is not a whole number")
+    if on is None:
+        return Told(answer)
+    if on not in get_args(On.__value__):
+        raise ValueError("an unknown scope of an answer")
+    return Told(answer, Scope(on, tuple(record["names"]), record["prefix"]), seconds)
 
 
 def _check_keys(record: Mapping[str, Any]) -> None:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, Protocol
 
+from mitmgate.hold.target import Target
+from mitmgate.judge.fingerprint import target_of
 from mitmgate.judge.inputs import (
     AnswerInput,
     DialInput,
@@ -16,21 +19,30 @@ from mitmgate.judge.inputs import (
     RequestInput,
 )
 from mitmgate.judge.outcome import Outcome
+from mitmgate.judge.prepare import PreparedRequest
 from mitmgate.judge.records import golden_line
+from mitmgate.judge.state import Memory
 from mitmgate.policy.verdict import Verdict
 from mitmgate.record.scrub import Scans
 from mitmgate.replay.capture import (
     CaptureLine,
     CloseLine,
+    GrantLine,
     HeaderLine,
     InputLine,
     ResolutionLine,
+    UndoLine,
 )
 from mitmgate.replay.golden import Golden, golden_from
+from mitmgate.replay.remembered import Answers
+
+_MOST_TARGETS = 5_000
 
 
 class ReplayJudge(Protocol):
     """The part of ``judge.judge.Judge`` that a replay needs."""
+
+    memory: Memory
 
     def prepare(self, given: Input) -> Any:
         """Run the pure half."""
@@ -88,6 +100,10 @@ def replay(
                 run.judge(line)
             case ResolutionLine():
                 run.resolve(line)
+            case GrantLine():
+                run.remember(line)
+            case UndoLine():
+                run.answers.undo(line)
             case CloseLine():
                 run.result.closed = True
             case HeaderLine():
@@ -106,6 +122,8 @@ class _Run:
         self._stopped: set[int] = set()
         self._doubtful: set[int] = set()
         self._asked: dict[int, dict[int, tuple[Outcome, Any]]] = {}
+        self._targets: OrderedDict[int, tuple[Outcome, Target | None]] = OrderedDict()
+        self.answers = Answers(judge.memory)
 
     def judge(self, line: InputLine) -> None:
         """Judge one input, unless a denial before it means that it never comes."""
@@ -125,6 +143,8 @@ class _Run:
             self.result.uncertain.add(line.line)
         if line.lost:
             self.result.lost.add(line.line)
+        if isinstance(given, RequestInput):
+            self._asked.pop(exchange, None)  # judged again: a remembered answer let it go
         self._let_through(given, exchange)
         prepared = self._judge.prepare(given)
         outcome = self._judge.conclude(prepared, now=line.at)
@@ -135,11 +155,28 @@ class _Run:
         """Give an operator's answer to the outcome that now asks in the same place."""
         asked = self._asked.get(line.exchange, {}).pop(line.asked, None)
         if asked is None:
+            self._resolve_late(line)
             return
         outcome, prepared = asked
         self._judge.apply_resolution(outcome, line.answer)
+        self.answers.asked(outcome)
         if line.answer == "deny" and outcome.question is None:
             self._stop(line.exchange, outcome, prepared)
+
+    def remember(self, line: GrantLine) -> None:
+        """Take in what an operator said for calls to come."""
+        outcome, target = self._targets.get(line.asked, (None, None))
+        if outcome is not None and target is not None:
+            self.answers.remember(target, outcome, line)
+        else:
+            self.answers.count(line)
+
+    def _resolve_late(self, line: ResolutionLine) -> None:
+        """Take in an answer to a question that nobody waited for any more."""
+        outcome, _ = self._targets.get(line.asked, (None, None))
+        if outcome is not None and outcome.question is not None:
+            self._judge.apply_resolution(outcome, line.answer)
+            self.answers.asked(outcome)
 
     def _stop(self, exchange: int, outcome: Outcome, prepared: Any) -> None:
         instead = self._judge.stop(outcome, prepared, "")
@@ -152,8 +189,17 @@ class _Run:
         self.result.outcomes[line.line] = golden_from(record)
         if outcome.effective is Verdict.ASK:
             self._asked.setdefault(line.exchange, {})[line.line] = outcome, prepared
+            self._targets[line.line] = outcome, self._target(outcome, prepared)
+            if len(self._targets) > _MOST_TARGETS:
+                self._targets.popitem(last=False)
         if outcome.effective is Verdict.DENY:
             self._stop(line.exchange, outcome, prepared)
+
+    def _target(self, outcome: Outcome, prepared: Any) -> Target | None:
+        exchange = self._judge.memory.get(outcome.exchange)
+        if exchange is None or not isinstance(prepared, PreparedRequest) or outcome.parts:
+            return None
+        return target_of(exchange, prepared)
 
     def _let_through(self, given: Input, exchange: int) -> None:
         # An answer came when this was recorded, so what asks now passed then. Without this

@@ -10,30 +10,30 @@ import hmac
 import time
 from collections.abc import AsyncIterator, Callable
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from mitmgate.control.models import (
-    Decided,
-    DecideRequest,
+    Pending,
     PendingList,
     ServerList,
     Snapshot,
     State,
     StateEvent,
 )
+from mitmgate.serve.hold_api import HoldApi
 from mitmgate.serve.hub import Reader
 from mitmgate.serve.inventory import Views
 from mitmgate.serve.metrics import MetricsApi
 from mitmgate.serve.pipeline import Pipeline
 from mitmgate.serve.policy_api import PolicyApi
 from mitmgate.serve.reload import Reloader
-from mitmgate.serve.replies import BODY_LIMIT, bounded, json_of, problem
+from mitmgate.serve.replies import json_of, problem
 from mitmgate.serve.views import without_arguments
-from mitmgate.serve.waiting import Given
 
 STATE_SECONDS = 1.0
 
@@ -61,11 +61,12 @@ class ControlApi:
                 Route("/v1/state", self.get_state),
                 Route("/v1/events", self.get_events),
                 Route("/v1/pending", self.get_pending),
-                Route("/v1/pending/{id}", self.decide, methods=["POST"]),
+                *HoldApi(self._pipeline.holding, self._is_operator).routes(),
                 Route("/v1/servers", self.get_servers),
                 Route("/v1/metrics", MetricsApi(self._pipeline, self._reloader).show),
                 *self._policy_routes(),
-            ]
+            ],
+            exception_handlers={HTTPException: _no_such_thing},
         )
 
     def _policy_routes(self) -> list[Route]:
@@ -84,9 +85,7 @@ class ControlApi:
 
     async def get_pending(self, request: Request) -> Response:
         """Answer with everything that waits; arguments for operators only."""
-        entries = tuple(self._pipeline.pending.values())
-        if not self._is_operator(request):
-            entries = tuple(without_arguments(entry) for entry in entries)
+        entries = self._entries(operator=self._is_operator(request))
         return json_of(PendingList(pending=entries))
 
     async def get_servers(self, _: Request) -> Response:
@@ -101,26 +100,9 @@ class ControlApi:
             self._events(operator=self._is_operator(request)), media_type="application/x-ndjson"
         )
 
-    async def decide(self, request: Request) -> Response:
-        """Take an operator's answer to a waiting call."""
-        if not self._is_operator(request):
-            return problem(403, "operator_key_required", "Deciding needs the operator key.")
-        body = await bounded(request)
-        if body is None:
-            return problem(413, "body_too_large", f"An answer has at most {BODY_LIMIT} bytes.")
-        try:
-            asked = DecideRequest.model_validate_json(body)
-        except ValidationError as error:
-            return problem(422, "bad_request", "; ".join(e["msg"] for e in error.errors()))
-        key = request.path_params["id"]
-        known = key in self._pipeline.pending
-        reason = asked.reason if asked.decision == "deny" else None
-        given = Given(asked.decision, asked.via, asked.operator, reason)
-        if not self._pipeline.answer(key, given):
-            if known:
-                return problem(409, "already_left", "That call was answered or gave up already.")
-            return problem(404, "not_pending", "No call with that id is waiting.")
-        return json_of(Decided(id=key, answer=asked.decision))
+    def _entries(self, *, operator: bool) -> tuple[Pending, ...]:
+        entries = self._pipeline.holding.listed()
+        return entries if operator else tuple(map(without_arguments, entries))
 
     def _is_operator(self, request: Request) -> bool:
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
@@ -143,14 +125,22 @@ class ControlApi:
                     due = time.monotonic() + STATE_SECONDS
 
     def _snapshot(self, *, operator: bool) -> Snapshot:
-        pending = tuple(self._pipeline.pending.values())
-        if not operator:
-            pending = tuple(without_arguments(entry) for entry in pending)
+        pending = self._entries(operator=operator)
         rows = tuple(self._pipeline.hub.rows)
         return Snapshot(state=self._state(), rows=rows, pending=pending, operator=operator)
 
     def _alive(self, reader: Reader) -> StateEvent:
         return StateEvent(state=self._state(), dropped=reader.dropped)
+
+
+async def _no_such_thing(_: Request, error: Exception) -> Response:
+    """Answer for a path or a method that there is not."""
+    if not isinstance(error, HTTPException):
+        raise error
+    code = {404: "not_found", 405: "method_not_allowed"}.get(error.status_code, "refused")
+    answer = problem(error.status_code, code, f"{error.detail}.")
+    answer.headers.update(error.headers or {})
+    return answer
 
 
 def _line(message: BaseModel) -> bytes:

@@ -12,6 +12,7 @@ import uvicorn
 from starlette.applications import Starlette
 
 from mitmgate.errors import ConfigError, Problem
+from mitmgate.serve.peers import PeerProtocol
 
 _PATH_LIMIT = 100  # sun_path holds 104 bytes on macOS, 108 on Linux
 
@@ -44,6 +45,7 @@ class ControlServer:
             log_level="error",
             access_log=False,
             lifespan="off",
+            http=PeerProtocol,
             timeout_graceful_shutdown=1,
         )
         self._server = _Server(config)

@@ -12,34 +12,30 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Protocol
 
-from mitmgate.control.models import (
-    Completed,
-    CompletedEvent,
-    HeldEvent,
-    Pending,
-    Resolved,
-    ResolvedEvent,
-    RowEvent,
-)
-from mitmgate.hold.queue import QueueFullError
+from mitmgate.control.models import Completed, CompletedEvent, Pending, RowEvent
+from mitmgate.hold.queue import HoldLimits
+from mitmgate.judge.fingerprint import digest_of, is_long
 from mitmgate.judge.inputs import AnswerInput, EndInput, Input, MessageInput, RequestInput
 from mitmgate.judge.judge import Judge, Prepared
 from mitmgate.judge.outcome import Completion, Kind, Outcome, Resolution, Subject
-from mitmgate.judge.prepare import PreparedAnswer, PreparedMessage
-from mitmgate.judge.records import completion_record, outcome_record, resolution_record
+from mitmgate.judge.prepare import PreparedAnswer, PreparedMessage, PreparedRequest
+from mitmgate.judge.records import completion_record, outcome_record
 from mitmgate.judge.replies import withheld
 from mitmgate.mitm.core import Judged, Ruling
 from mitmgate.policy.verdict import Verdict
+from mitmgate.serve.holding import Holding, is_an_answer
 from mitmgate.serve.hub import Hub
-from mitmgate.serve.views import log_line, pending_of, printable, row_of, without_arguments
+from mitmgate.serve.ledger import Capturer as Answers
+from mitmgate.serve.ledger import Outlets
+from mitmgate.serve.views import log_line, row_of
 from mitmgate.serve.waiting import Given, Waiting
 
 _TURNS = 20  # of the loop: each of mitmproxy's hooks on the way to the client takes one
 _PAUSE = 0.01  # seconds, while the capture is written
 INLINE_BYTES = 32 * 1024  # above this a hop to a thread (93 us) costs less than the wait
-_BY_A_PERSON = frozenset({"console", "shell", "api"})
 
 
 class Recorder(Protocol):
@@ -49,7 +45,7 @@ class Recorder(Protocol):
         """Write *record*."""
 
 
-class Capturer(Protocol):
+class Capturer(Answers, Protocol):
     """Takes what was judged for the capture without waiting; False when it will not be written."""
 
     def input(self, given: Input) -> bool:
@@ -57,9 +53,6 @@ class Capturer(Protocol):
 
     def outcome(self, outcome: Outcome) -> bool:
         """Take what was concluded on the last input of its exchange."""
-
-    def resolution(self, outcome: Outcome, resolution: Resolution) -> bool:
-        """Take a person's answer to *outcome*."""
 
     @property
     def crowded(self) -> bool:
@@ -76,11 +69,12 @@ class Pipeline:
         *,
         capture: Capturer | None = None,
         log: Callable[[str], None] | None = None,
+        limits: HoldLimits | None = None,
     ) -> None:
         self.judge = judge
         self.hub = Hub()
-        self.waiting = Waiting(time.monotonic)
-        self.pending: dict[str, Pending] = {}
+        outlets = Outlets(self._written, self.hub, capture, log)
+        self.holding = Holding(judge, outlets, limits=limits)
         self.decisions = 0
         self.denied = 0
         self.verdicts = dict.fromkeys(Verdict, 0)
@@ -95,6 +89,16 @@ class Pipeline:
         self._nobody_asks = asyncio.Event()
         self._nobody_asks.set()
 
+    @property
+    def waiting(self) -> Waiting:
+        """The calls that wait, as coroutines."""
+        return self.holding.waiting
+
+    @property
+    def pending(self) -> dict[str, Pending]:
+        """What waits, as it is shown, by id."""
+        return self.holding.pending
+
     async def caught_up(self) -> None:
         """Give other work its turn, and the capture's writer time where much waits for it."""
         await asyncio.sleep(0)
@@ -107,16 +111,16 @@ class Pipeline:
             judged = self._conclude(given, await self._prepare(given))
             if judged is None:
                 return None
-            ruling = await self.settle(judged, connection=connection)
-            if ruling.released and judged.outcome.question and judged.outcome.enforced:
-                continue  # the question was about the server; now the call itself is judged
-            return ruling
+            ruling, again = await self._settled(judged, connection)
+            if not again:
+                return ruling
 
     async def _prepare(self, given: Input) -> Prepared:
         plan = self.judge.plan(given)
         if _size(given) <= INLINE_BYTES:
             return plan()
-        return await asyncio.get_running_loop().run_in_executor(self._threads, plan)
+        loop = asyncio.get_running_loop()
+        return await loop.run_in_executor(self._threads, lambda: _digested(plan()))
 
     async def judged(self, given: Input) -> Judged | None:
         """Judge *given*, a large one in a thread, and wait for nobody."""
@@ -128,16 +132,27 @@ class Pipeline:
 
     async def settle(self, judged: Judged, *, connection: str) -> Ruling:
         """Turn a judged input into a ruling, waiting for a person where it takes one."""
+        return (await self._settled(judged, connection))[0]
+
+    async def _settled(self, judged: Judged, connection: str) -> tuple[Ruling, bool]:
+        """Return the ruling on *judged*, and whether it has to be judged again first.
+
+        That is so where the question was about the server, and where a remembered answer let it go.
+        """
         outcome = judged.outcome
-        if outcome.effective is Verdict.ASK:
-            with self._asked():
-                resolution = await self._ask(judged, connection)
-            if _is_an_answer(outcome, resolution):
-                self.judge.apply_resolution(outcome, resolution.answer)
-            if resolution.answer == "allow":
-                return self._released(judged)
-            return self._stopped(judged, _detail(judged, resolution))
-        return self.rule_now(judged)
+        if outcome.effective is not Verdict.ASK:
+            return self.rule_now(judged), False
+        with self._asked():
+            resolution = await self.holding.ask(judged, connection)
+        if is_an_answer(outcome, resolution):
+            self.judge.apply_resolution(outcome, resolution.answer)
+        if resolution.answer == "allow":
+            asked_first = outcome.question is not None and outcome.enforced
+            again = asked_first or resolution.via == "remembered"
+            return self._released(judged), again
+        self.denied += 1
+        detail = _detail(judged, resolution, kept=self.holding.is_kept(outcome.id))
+        return self._stopped(judged, detail), False
 
     def must_wait(self, judged: Judged) -> bool:
         """Tell whether *judged* waits for a person."""
@@ -166,10 +181,7 @@ class Pipeline:
 
     def complete(self, completion: Completion) -> None:
         """Record how an exchange ended."""
-        try:
-            self._audit.append(completion_record(completion, time=time.time()))
-        except OSError as error:
-            self._failed("the audit file", error)
+        self._written(completion_record(completion, time=time.time()))
         self.hub.publish(CompletedEvent(completed=Completed(
             exchange=completion.exchange, status=completion.status,
             request_bytes=completion.request_bytes, response_bytes=completion.response_bytes,
@@ -186,7 +198,7 @@ class Pipeline:
 
     def answer(self, key: str, given: Given) -> bool:
         """Take an operator's answer to a held call; False when it already left."""
-        return self.waiting.answer(key, given)
+        return self.holding.answer(key, given)
 
     @contextmanager
     def _asked(self) -> Iterator[None]:
@@ -212,7 +224,7 @@ class Pipeline:
 
     def _conclude(self, given: Input, prepared: Prepared) -> Judged | None:
         now = time.time()
-        outcome = self.judge.conclude(prepared, now=now)
+        outcome = self.judge.conclude(prepared, now=now, steady=time.monotonic())
         kept = self._capture is None or self._capture.input(given)
         if outcome is None:
             return None
@@ -233,14 +245,18 @@ class Pipeline:
     def _record(self, outcome: Outcome) -> bool:
         if not all(self._record(part) for part in outcome.parts):
             return False
+        record = outcome_record(outcome, time=time.time(), scanner=self.judge.scanner)
+        if not self._written(record):
+            return False
+        self.trouble = None
+        return True
+
+    def _written(self, record: Mapping[str, Any]) -> bool:
         try:
-            self._audit.append(
-                outcome_record(outcome, time=time.time(), scanner=self.judge.scanner)
-            )
+            self._audit.append(record)
         except OSError as error:
             self._failed("the audit file", error)
             return False
-        self.trouble = None
         return True
 
     def _show(self, outcome: Outcome) -> None:
@@ -254,61 +270,6 @@ class Pipeline:
         self.hub.publish(RowEvent(row=row))
         if self._log is not None:
             self._log(log_line(row))
-
-    async def _ask(self, judged: Judged, connection: str) -> Resolution:
-        outcome = judged.outcome
-        hold = self.judge.policy
-        started = time.monotonic()
-        if self.hub.operators == 0 and hold.unattended == "deny":
-            given = Given("deny", "unattended")
-        else:
-            given = await self._wait(judged, connection, hold.hold_wait)
-        resolution = Resolution(outcome.id, given.answer, given.via, given.operator,
-                                given.reason, time.monotonic() - started)  # fmt: skip
-        return self._resolved(outcome, resolution)
-
-    async def _wait(self, judged: Judged, connection: str, wait: float) -> Given:
-        outcome = judged.outcome
-        now = time.time()
-        entry = pending_of(outcome, judged.prepared, since=now, deadline=now + wait,
-                           scanner=self.judge.scanner)  # fmt: skip
-        self.pending[outcome.id] = entry
-        public = HeldEvent(pending=without_arguments(entry))
-        self.hub.publish(public, private=HeldEvent(pending=entry))
-        try:
-            return await self.waiting.wait(
-                outcome.id, agent=outcome.subject.agent, question=outcome.question,
-                connection=connection, wait=wait)  # fmt: skip
-        except QueueFullError:
-            return Given("deny", "queue_full")
-        finally:
-            self.pending.pop(outcome.id, None)
-
-    def _resolved(self, outcome: Outcome, resolution: Resolution) -> Resolution:
-        try:
-            self._audit.append(
-                resolution_record(resolution, time=time.time(), scanner=self.judge.scanner)
-            )
-        except OSError as error:
-            self._failed("the audit file", error)
-            resolution = Resolution(outcome.id, "deny", "shutdown", None,
-                                    "the answer could not be recorded", 0.0)  # fmt: skip
-        captured = self._capture is None or not _is_an_answer(outcome, resolution) or (
-            self._capture.resolution(outcome, resolution)
-        )  # fmt: skip
-        if not captured:
-            resolution = Resolution(outcome.id, "deny", "shutdown", None,
-                                    "the answer could not be captured", 0.0)  # fmt: skip
-        self.denied += resolution.answer == "deny"
-        self.hub.publish(ResolvedEvent(resolved=Resolved(
-            id=outcome.id, answer=resolution.answer, via=resolution.via,
-            operator=resolution.operator, reason=resolution.reason,
-            waited=resolution.waited)))  # fmt: skip
-        if self._log is not None:
-            who = f" by {resolution.operator}" if resolution.operator else ""
-            line = f"{resolution.answer:<8} {outcome.id} answered: {resolution.via}{who}"
-            self._log(printable(line))
-        return resolution
 
     def _released(self, judged: Judged) -> Ruling:
         text = self.judge.edited(judged.outcome, judged.prepared)
@@ -336,13 +297,11 @@ def _size(given: Input) -> int:
     return len(given.body)
 
 
-def _is_an_answer(outcome: Outcome, resolution: Resolution) -> bool:
-    """Tell whether *resolution* settles *outcome* for more than this call.
-
-    A question is remembered for the whole run, so only a person answers it: nobody being there
-    in time is no "never".
-    """
-    return outcome.question is None or resolution.via in _BY_A_PERSON
+def _digested(prepared: Prepared) -> Prepared:
+    """Return *prepared* with what takes long to hash hashed."""
+    if isinstance(prepared, PreparedRequest) and is_long(prepared):
+        return replace(prepared, digest=digest_of(prepared))
+    return prepared
 
 
 def _is_plain(outcome: Outcome) -> bool:
@@ -369,19 +328,24 @@ def _withheld(judged: Judged) -> str:
 
 
 _WHY = {
-    "timeout": "Nobody approved this in time. Ask the operator before you try again.",
-    "unattended": "This needs a person's approval and no operator is watching. "
-    "Ask the operator before you try again.",
+    "timeout": "Nobody approved this in time.",
+    "unattended": "This needs a person's approval and no operator is watching.",
     "queue_full": "Too many calls wait for approval. Try again later.",
     "client_left": "The client left.",
     "shutdown": "The proxy is shutting down.",
 }
 
 
-def _detail(judged: Judged, resolution: Resolution) -> str:
-    """Return the sentence for a call that waited and was not approved."""
+def _detail(judged: Judged, resolution: Resolution, *, kept: bool) -> str:
+    """Return the sentence for a call that waited and was not approved.
+
+    *kept*: it can still be approved, for a retry.
+    """
     ran = _withheld(judged)
+    if kept:
+        key = judged.outcome.id
+        return f"Approval pending ({key}): retry with the same arguments once it is approved."
     if resolution.via in _WHY:
-        return f"{ran}{_WHY[resolution.via]} (approval {judged.outcome.id})"
+        return f"{ran}{_WHY[resolution.via]}"
     said = f": {resolution.reason}" if resolution.reason else "."
     return f"{ran}The operator denied this{said}"

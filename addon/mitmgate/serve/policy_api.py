@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pydantic import ValidationError
 from starlette.requests import Request
 from starlette.responses import Response
 
 from mitmgate.control.models import ConfirmRequest, PolicyView, Reloaded
 from mitmgate.judge.judge import Judge
 from mitmgate.serve.reload import Reloader
-from mitmgate.serve.replies import BODY_LIMIT, bounded, json_of, problem
+from mitmgate.serve.replies import json_of, parsed, problem
 
 
 class PolicyApi:
@@ -37,13 +36,9 @@ class PolicyApi:
         """Put a policy that loosens in force."""
         if not self._is_operator(request):
             return problem(403, "operator_key_required", "Confirming needs the operator key.")
-        body = await bounded(request)
-        if body is None:
-            return problem(413, "body_too_large", f"An answer has at most {BODY_LIMIT} bytes.")
-        try:
-            asked = ConfirmRequest.model_validate_json(body)
-        except ValidationError as error:
-            return problem(422, "bad_request", "; ".join(e["msg"] for e in error.errors()))
+        asked = await parsed(request, ConfirmRequest)
+        if isinstance(asked, Response):
+            return asked
         if not self._reloader.confirm(asked.policy, asked.operator):
             return problem(409, "not_waiting", "No policy with that hash waits (any more).")
         return json_of(Reloaded(result="applied", view=self._view()))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel
+from typing import Any
+
+from pydantic import BaseModel, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
@@ -19,15 +21,26 @@ async def bounded(request: Request) -> bytes | None:
     return body
 
 
+async def parsed[T: BaseModel](request: Request, model: type[T]) -> T | Response:
+    """Return the body of *request* as *model*, or the problem document that refuses it."""
+    body = await bounded(request)
+    if body is None:
+        return problem(413, "body_too_large", f"An answer has at most {BODY_LIMIT} bytes.")
+    try:
+        return model.model_validate_json(body)
+    except ValidationError as error:
+        return problem(422, "bad_request", "; ".join(e["msg"] for e in error.errors()))
+
+
 def json_of(model: BaseModel, status: int = 200) -> Response:
     """Return *model* as an answer."""
     return Response(model.model_dump_json(), status, media_type="application/json")
 
 
-def problem(status: int, code: str, detail: str) -> Response:
-    """Return an RFC 9457 problem document."""
+def problem(status: int, code: str, detail: str, **more: Any) -> Response:
+    """Return an RFC 9457 problem document; *more* are members beyond the usual ones."""
     return JSONResponse(
-        {"type": "about:blank", "status": status, "code": code, "detail": detail},
+        {"type": "about:blank", "status": status, "code": code, "detail": detail, **more},
         status,
         media_type="application/problem+json",
     )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from mitmgate.control.models import FindingView, Pending, Row
+from mitmgate.control.models import FindingView, On, Pending, Row, ScopeChoice
 from mitmgate.errors import WireError
+from mitmgate.hold.target import Target
 from mitmgate.judge.inputs import ConnectInput, DialInput, EndInput
 from mitmgate.judge.judge import Prepared
 from mitmgate.judge.outcome import Outcome
@@ -65,6 +66,7 @@ def _row(outcome: Outcome, *, time: float, held: bool) -> Row:
             for f in outcome.findings
         ),
         held=held,
+        grant=outcome.grant,
     )
 
 
@@ -79,7 +81,45 @@ def pending_of(
 
 def without_arguments(pending: Pending) -> Pending:
     """Return *pending* as somebody without the operator key may see it."""
-    return pending.model_copy(update={"arguments": None})
+    scopes = tuple(ScopeChoice(on=one.on, covers=one.covers) for one in pending.scopes)
+    return pending.model_copy(update={"arguments": None, "scopes": scopes})
+
+
+def scope_choices(target: Target, row: Row, *, scanner: Scans) -> tuple[ScopeChoice, ...]:
+    """Return the ways to remember an answer to the call of *row*, the narrowest first."""
+    names = tuple(sorted(target.arguments or ()))
+    every = (_choice(on, target, row, names) for on in target.scopes)
+    return tuple(ScopeChoice.model_validate(scrub(one.model_dump(), scanner)) for one in every)
+
+
+def covers_of(on: On, row: Row, names: tuple[str, ...] = (), prefix: str | None = None) -> str:
+    """Say in words what an answer to the call of *row* covers."""
+    what = f"{row.method} {row.tool}" if row.tool else row.method
+    where = row.server or row.endpoint
+    match on:
+        case "call":
+            return f"exactly this {what} on {where}"
+        case "values":
+            same = f"the same {', '.join(names)}" if names else "the same values"
+            return f"{what} on {where} with {same}"
+        case "tool":
+            return f"every {what} on {where}"
+        case "server":
+            return f"every call of {where}"
+        case "url":
+            return f"{row.method} {row.endpoint}, whatever is sent"
+        case "prefix":
+            return f"{row.method} below {prefix or 'a folder'} on {row.host}"
+        case "host":
+            return f"every request to {row.host} on this port"
+
+
+def _choice(on: On, target: Target, row: Row, names: tuple[str, ...]) -> ScopeChoice:
+    prefixes = target.prefixes if on == "prefix" else ()
+    words = covers_of(on, row, prefix=next(iter(prefixes), None))
+    return ScopeChoice(
+        on=on, covers=words, names=names if on == "values" else (), prefixes=prefixes
+    )
 
 
 def arguments_of(outcome: Outcome, prepared: Prepared) -> Any:

@@ -3,75 +3,90 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from mitmgate.hold.queue import HoldQueue
-from mitmgate.judge.outcome import Answer, Via
+from mitmgate.hold.queue import Ask, Held, HoldQueue
+from mitmgate.hold.target import On
+from mitmgate.judge.outcome import Answer, Lasting, Via
 
 
 @dataclass(frozen=True, slots=True)
 class Given:
-    """An answer to a held call, before it is recorded."""
+    """An answer to a held call, before it is recorded; the fields are those of ``Resolution``."""
 
     answer: Answer
     via: Via
     operator: str | None = None
     reason: str | None = None
+    lasting: Lasting = "once"
+    on: On | None = None
+    grant: str | None = None
+    key: str | None = None
+    peer: tuple[int, int] | None = None
 
 
 class Waiting:
-    """Lets coroutines wait for a person; ``clock`` gives monotonic seconds."""
+    """Lets coroutines wait for a person; ``clock`` gives monotonic seconds.
 
-    def __init__(self, clock: Callable[[], float], queue: HoldQueue | None = None) -> None:
+    ``gone`` is told of detached entries whose time is over.
+    """
+
+    def __init__(
+        self,
+        clock: Callable[[], float],
+        queue: HoldQueue | None = None,
+        gone: Callable[[Sequence[Held]], None] | None = None,
+    ) -> None:
         self.queue = queue if queue is not None else HoldQueue()  # an empty one is false
         self._clock = clock
+        self._gone = gone
         self._futures: dict[str, asyncio.Future[Given]] = {}
         self._connections: dict[str, str] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    async def wait(
-        self, key: str, *, agent: str, question: str | None, connection: str, wait: float
-    ) -> Given:
-        """Wait for an answer to *key*; raise QueueFullError when there is no place to wait."""
-        loop = asyncio.get_running_loop()
-        self.queue.hold(key, agent=agent, question=question, now=self._clock(), wait=wait)
-        future: asyncio.Future[Given] = loop.create_future()
-        self._futures[key] = future
-        self._connections[key] = connection
+    def begin(self, ask: Ask, *, connection: str, wait: float) -> Held:
+        """Let *ask* wait; raise QueueFullError when there is no place. :meth:`answered` follows."""
+        held = self.queue.hold(ask, now=self._clock(), wait=wait)
+        self._futures[ask.id] = asyncio.get_running_loop().create_future()
+        self._connections[ask.id] = connection
         self._schedule()
+        return held
+
+    async def answered(self, key: str) -> Given:
+        """Wait for the answer to *key*."""
         try:
-            return await future
+            return await self._futures[key]
         finally:
             self.queue.drop(key)
             self._futures.pop(key, None)
             self._connections.pop(key, None)
 
-    def answer(self, key: str, given: Given) -> bool:
-        """Give an answer to *key* and to all that ask the same; False when it already left."""
-        released = self.queue.answer(key)
-        for held in released:
-            self._release(held.id, given)
-        return bool(released)
+    def detach(self, ask: Ask) -> tuple[Held, list[Held]]:
+        """Keep *ask*, behind which nobody waits; return it, and what had to leave for it."""
+        kept = self.queue.detach(ask, now=self._clock())
+        self._schedule()
+        return kept
+
+    def release(self, key: str, given: Given) -> None:
+        """Give *given* to the coroutine that waits for *key*, which left the queue."""
+        future = self._futures.get(key)
+        if future is not None and not future.done():
+            future.set_result(given)
 
     def client_left(self, connection: str) -> None:
         """Close every entry of *connection*: nobody is there to get the answer."""
         for key, owner in tuple(self._connections.items()):
             if owner == connection and self.queue.drop(key) is not None:
-                self._release(key, Given("deny", "client_left"))
+                self.release(key, Given("deny", "client_left"))
 
     def close(self) -> None:
         """Deny everything that waits; the proxy is going down."""
         for held in self.queue:
             self.queue.drop(held.id)
-            self._release(held.id, Given("deny", "shutdown"))
+            self.release(held.id, Given("deny", "shutdown"))
         if self._timer is not None:
             self._timer.cancel()
-
-    def _release(self, key: str, given: Given) -> None:
-        future = self._futures.get(key)
-        if future is not None and not future.done():
-            future.set_result(given)
 
     def _schedule(self) -> None:
         if self._timer is not None:
@@ -83,6 +98,9 @@ class Waiting:
             self._timer = asyncio.get_running_loop().call_later(delay, self._expire)
 
     def _expire(self) -> None:
-        for held in self.queue.expire(now=self._clock()):
-            self._release(held.id, Given("deny", "timeout"))
+        late, gone = self.queue.expire(now=self._clock())
+        for held in late:
+            self.release(held.id, Given("deny", "timeout"))
+        if gone and self._gone is not None:
+            self._gone(gone)
         self._schedule()

@@ -1,0 +1,117 @@
+"""What operators say of waiting calls over the control socket, and what comes of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+type On = Literal["call", "values", "tool", "server", "url", "prefix", "host"]
+"""How much an answer covers, see ``mitmgate.hold.target``."""
+type Lasting = Literal["once", "session", "time"]
+"""How long an answer counts: for this call only, for its conversation, for a number of seconds."""
+
+ALLOW_SECONDS = 900
+"""How long an approval for a time lasts where nothing else is said."""
+DENY_SECONDS = 3600
+"""How long a denial for a time lasts where nothing else is said."""
+MOST_SECONDS = 86_400
+
+
+class Model(BaseModel):
+    """Base of all control messages: frozen, no unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class ScopeChoice(Model):
+    """One way to remember an answer to a waiting call; the narrowest comes first.
+
+    ``covers`` says it in words. ``names`` are the arguments to choose from where ``on`` is
+    ``values``, ``prefixes`` the folders where it is ``prefix``, the deepest first; both are empty
+    without the operator key.
+    """
+
+    on: On
+    covers: str
+    names: tuple[str, ...] = ()
+    prefixes: tuple[str, ...] = ()
+
+
+class DecideRequest(Model):
+    """An operator's answer. ``reason`` (deny only) is read by the agent.
+
+    ``fingerprint`` is the one that the operator saw: where the entry has another by now, nothing is
+    decided (409 ``moved``). ``lasting`` other than ``once`` needs ``on``, one of the entry's
+    ``scopes``; ``seconds`` (only for ``time``) is 900 for an approval and 3600 for a denial unless
+    it is given. ``names`` are the arguments for ``values``, ``prefix`` the folder for ``prefix``,
+    by default the deepest. ``key`` is the key that was pressed.
+    """
+
+    decision: Literal["allow", "deny"]
+    reason: Annotated[str, Field(max_length=500)] | None = None
+    operator: Annotated[str, Field(max_length=100)] | None = None
+    via: Literal["console", "shell", "api"] = "api"
+    fingerprint: Annotated[str, Field(max_length=64)] | None = None
+    lasting: Lasting = "once"
+    seconds: Annotated[int, Field(ge=1, le=MOST_SECONDS)] | None = None
+    on: On | None = None
+    names: Annotated[tuple[Annotated[str, Field(max_length=1000)], ...], Field(max_length=8)] = ()
+    prefix: Annotated[str, Field(max_length=2000)] | None = None
+    key: Annotated[str, Field(max_length=20)] | None = None
+
+
+class Decided(Model):
+    """The answer was taken.
+
+    ``released`` is how many waiting calls it let go, or stopped; ``grant`` the id of what is
+    remembered, for `undo`; ``ticket`` that of the ticket where nobody waited any more: the agent's
+    retry passes once.
+    """
+
+    id: str
+    answer: Literal["allow", "deny"]
+    released: int = 0
+    grant: str | None = None
+    ticket: str | None = None
+
+
+class GrantView(Model):
+    """Something that an operator said and that still counts.
+
+    ``kind``: a ``grant`` covers calls to come, a ``ticket`` one retry, a ``question`` an endpoint
+    without a name. ``covers`` says in words what. ``made`` is in seconds since the epoch, ``left``
+    in seconds, None where it lasts as long as its session or this run.
+    """
+
+    id: str
+    kind: Literal["grant", "ticket", "question"]
+    answer: Literal["allow", "deny"]
+    covers: str
+    on: On | None
+    lasting: Literal["once", "session", "time", "run"]
+    agent: str
+    operator: str | None
+    outcome: str
+    made: float
+    left: float | None
+
+
+class GrantList(Model):
+    """Everything that is remembered, the oldest first."""
+
+    grants: tuple[GrantView, ...]
+
+
+class UndoRequest(Model):
+    """Take back ``grant``, or what this ``operator`` made last and still counts."""
+
+    grant: Annotated[str, Field(max_length=20)] | None = None
+    operator: Annotated[str, Field(max_length=100)] | None = None
+    via: Literal["console", "shell", "api"] = "api"
+
+
+class Undone(Model):
+    """What was taken back. A call that passed has run: that cannot be undone."""
+
+    grant: GrantView

@@ -1,0 +1,94 @@
+"""What is known of a call that waits: what it is, what is shown of it, what may be remembered."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from mitmgate.control.decisions import ALLOW_SECONDS, DENY_SECONDS
+from mitmgate.control.models import DecideRequest, Pending
+from mitmgate.hold.grants import Scope
+from mitmgate.hold.queue import Ask
+from mitmgate.hold.target import On, Target
+from mitmgate.judge.fingerprint import target_of
+from mitmgate.judge.judge import Judge
+from mitmgate.judge.outcome import Outcome
+from mitmgate.judge.prepare import PreparedRequest
+from mitmgate.mitm.core import Judged
+from mitmgate.policy.verdict import Verdict
+from mitmgate.serve.ledger import RefusedError
+from mitmgate.serve.views import pending_of, scope_choices
+from mitmgate.wire.jsonrpc import Request
+
+_BY_RULES = frozenset({"rule", "otherwise"})
+"""Codes of decisions that a remembered answer can change: findings are weighed after it."""
+
+
+@dataclass(slots=True)
+class Card:
+    """A call that a person is asked about. ``scopes`` are the ways to remember an answer to it."""
+
+    ask: Ask
+    outcome: Outcome
+    target: Target | None
+    scopes: tuple[On, ...]
+    fingerprint: str
+    pending: Pending
+
+    def show(
+        self, *, since: float, lasts: float, names: tuple[str, ...], detached: bool = False
+    ) -> None:
+        """Note since when it waits (seconds since the epoch), and for how many seconds it will."""
+        update = {"since": since, "deadline": since + lasts, "names": names, "detached": detached}
+        self.pending = self.pending.model_copy(update=update)
+
+
+def card_of(judge: Judge, judged: Judged) -> Card:
+    """Return the card of *judged*, which asks."""
+    outcome, prepared = judged.outcome, judged.prepared
+    exchange = judge.memory.get(outcome.exchange)
+    target = None
+    if outcome.kind == "request" and isinstance(prepared, PreparedRequest) and not outcome.parts:
+        target = None if exchange is None else target_of(exchange, prepared)
+    session = None if exchange is None else exchange.session
+    call = None if target is None else target.call
+    row = outcome.question or call
+    retriable = outcome.kind == "request" and row is not None
+    ask = Ask(outcome.id, outcome.subject.agent, session, row, outcome.question, retriable)
+    # Without a row of its own kind an entry is alone in one.
+    fingerprint = judge.scanner.value_hash(f"row {row or outcome.id}".encode())
+    scopes = _scopes(outcome, prepared, target)
+    pending = pending_of(outcome, prepared, since=0.0, deadline=0.0, scanner=judge.scanner)
+    choices = () if target is None else scope_choices(target, pending.row, scanner=judge.scanner)
+    pending = pending.model_copy(update={
+        "fingerprint": fingerprint, "scopes": choices if scopes else ()})  # fmt: skip
+    return Card(ask, outcome, target, scopes, fingerprint, pending)
+
+
+def scope_of(card: Card, asked: DecideRequest) -> Scope:
+    """Return what *asked* wants to be remembered; RefusedError where the call has no such scope."""
+    if asked.on is None or asked.on not in card.scopes or card.target is None:
+        raise RefusedError(422, "no_such_scope", "The call has no such scope; see its `scopes`.")
+    if asked.seconds is not None and asked.lasting != "time":
+        raise RefusedError(422, "no_such_scope", "Seconds are for an answer that lasts a time.")
+    prefix = None
+    if asked.on == "prefix":
+        prefix = asked.prefix if asked.prefix is not None else next(iter(card.target.prefixes))
+    session = card.target.session if asked.lasting == "session" else None
+    names = tuple(sorted(asked.names)) if asked.on == "values" else ()
+    return Scope(asked.on, names, prefix, session)
+
+
+def seconds_of(asked: DecideRequest) -> int | None:
+    """Return how long the answer lasts; None: as long as its session."""
+    if asked.lasting != "time":
+        return None
+    return asked.seconds or (ALLOW_SECONDS if asked.decision == "allow" else DENY_SECONDS)
+
+
+def _scopes(outcome: Outcome, prepared: object, target: Target | None) -> tuple[On, ...]:
+    if target is None or outcome.question is not None or outcome.floor is Verdict.ASK:
+        return ()
+    is_call = isinstance(prepared, PreparedRequest) and (
+        target.channel == "egress" or isinstance(prepared.body.message, Request)
+    )
+    return target.scopes if is_call and outcome.code in _BY_RULES else ()

@@ -1,0 +1,326 @@
+"""Calls that wait for a person: asked, answered, kept for a retry, and judged anew."""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+
+from mitmgate.control.models import (
+    Decided,
+    DecideRequest,
+    HeldEvent,
+    Pending,
+    Resolved,
+    ResolvedEvent,
+)
+from mitmgate.hold.queue import Held, HoldLimits, HoldQueue, QueueFullError
+from mitmgate.judge.judge import Judge
+from mitmgate.judge.outcome import Outcome, Resolution
+from mitmgate.judge.records import resolution_record
+from mitmgate.mitm.core import Judged
+from mitmgate.serve.cards import Card, card_of, scope_of, seconds_of
+from mitmgate.serve.ledger import Facts, Ledger, Outlets, RefusedError
+from mitmgate.serve.peers import Peer
+from mitmgate.serve.views import covers_of, printable, without_arguments
+from mitmgate.serve.waiting import Given, Waiting
+
+_MOST_TOLD = 500
+BY_A_PERSON = frozenset({"console", "shell", "api"})
+
+
+class Holding:
+    """The calls that wait, and the entries that stayed of those that nobody answered in time."""
+
+    def __init__(
+        self,
+        judge: Judge,
+        outlets: Outlets,
+        *,
+        limits: HoldLimits | None = None,
+        steady: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.waiting = Waiting(steady, HoldQueue(limits), self._expired)
+        self.pending: dict[str, Pending] = {}
+        self.detached: dict[str, Pending] = {}
+        self.ledger = Ledger(judge.memory, outlets, lambda: judge.scanner, steady)
+        self._judge = judge
+        self._out = outlets
+        self._steady = steady
+        self._cards: dict[str, Card] = {}
+        self._told: OrderedDict[str, tuple[Given, float]] = OrderedDict()
+
+    def listed(self) -> tuple[Pending, ...]:
+        """Return what waits and then what is detached, with how many are alike and what is left."""
+        entries = (*self.pending.values(), *self.detached.values())
+        counts: dict[str, int] = {}
+        for entry in entries:
+            counts[entry.fingerprint] = counts.get(entry.fingerprint, 0) + 1
+        return tuple(self._current(entry, counts[entry.fingerprint]) for entry in entries)
+
+    async def ask(self, judged: Judged, connection: str) -> Resolution:
+        """Ask a person about *judged*, and return what became of it, recorded."""
+        card = card_of(self._judge, judged)
+        started = self._steady()
+        if self._out.hub.operators == 0 and self._judge.policy.unattended == "deny":
+            given = Given("deny", "unattended")
+        else:
+            given = await self._wait(card, connection)
+        waited = self._steady() - started
+        resolution = self._resolved(card.outcome, _resolution(card.outcome, given, waited))
+        self._stay(card, resolution)
+        return resolution
+
+    @property
+    def remembered(self) -> int:
+        """How many answers are remembered."""
+        return self.ledger.count
+
+    def is_kept(self, key: str) -> bool:
+        """Tell whether call *key* stayed as an entry that can still be approved."""
+        return key in self.detached
+
+    def answer(self, key: str, given: Given) -> bool:
+        """Take an answer for this once to entry *key*; False when it already left."""
+        held = self.waiting.queue.get(key)
+        if held is None:
+            return False
+        self._give(held, given)
+        return True
+
+    def decide(self, key: str, asked: DecideRequest, peer: Peer | None = None) -> Decided:
+        """Take an operator's answer to entry *key*, and remember it as it says.
+
+        *peer* sent it. Raises RefusedError.
+        """
+        if asked.operator is None and peer is not None:
+            asked = asked.model_copy(update={"operator": peer.name[:100]})
+        held, card = self._find(key)
+        if asked.fingerprint not in (None, card.fingerprint):
+            raise RefusedError(409, "moved", "That is another call by now; look at it again.")
+        reason = asked.reason if asked.decision == "deny" else None
+        given = Given(asked.decision, asked.via, asked.operator, reason, asked.lasting,
+                      None if asked.lasting == "once" else asked.on, None, asked.key,
+                      None if peer is None else (peer.uid, peer.pid))  # fmt: skip
+        grant = self._remember(card, asked)
+        if grant is not None:
+            given = replace(given, grant=grant)
+        released, ticket = self._give(held, given)
+        if grant is not None:
+            released += self.rejudge()
+        return Decided(id=key, answer=asked.decision, released=released, grant=grant, ticket=ticket)
+
+    def rejudge(self) -> int:
+        """Let go of what a remembered answer covers by now; return how many waited."""
+        grants, count = self._judge.memory.grants, 0
+        queue = self.waiting.queue
+        for held in (*queue, *queue.detached):
+            card = self._cards.get(held.id)
+            if card is None or card.target is None or card.outcome.question is not None:
+                continue
+            grant = grants.covering(card.target, now=self._steady())
+            if grant is None or (grant.answer == "allow" and not card.scopes):
+                continue
+            given = Given(grant.answer, "remembered", grant.operator, grant.reason,
+                          grant=grant.id)  # fmt: skip
+            count += not held.detached
+            for one in queue.answer(held.id):
+                self._let_go(one, given)
+        return count
+
+    def _find(self, key: str) -> tuple[Held, Card]:
+        held = self.waiting.queue.get(key)
+        card = None if held is None else self._cards.get(held.id)
+        if held is None or card is None or (held.detached and held.id not in self.detached):
+            raise self._gone(key)
+        return held, card
+
+    def _gone(self, key: str) -> RefusedError:
+        if key not in self._told:
+            if key in self.pending:
+                return RefusedError(409, "already_left", "That call has just left.")
+            return RefusedError(404, "not_pending", "No call with that id is waiting.")
+        given, when = self._told[key]
+        ago = max(0, int(self._steady() - when))
+        word = "approved" if given.answer == "allow" else "denied"
+        who = given.operator or given.via
+        detail = f"Too late: {printable(who)} {word} it {ago} s ago ({given.via})."
+        return RefusedError(409, "already_left", detail, by=given.operator, via=given.via,
+                            answer=given.answer, seconds=ago)  # fmt: skip
+
+    def _remember(self, card: Card, asked: DecideRequest) -> str | None:
+        if asked.lasting == "once":
+            return None
+        scope = scope_of(card, asked)
+        if card.target is None:
+            raise RefusedError(422, "no_such_scope", "Nothing of this call can be remembered.")
+        words = covers_of(scope.on, card.pending.row, scope.names, scope.prefix)
+        facts = self._facts(card, Given(asked.decision, asked.via, asked.operator), words)
+        reason = asked.reason if asked.decision == "deny" else None
+        grant = self.ledger.remember(
+            card.target, scope, facts, seconds=seconds_of(asked), told=reason
+        )
+        return grant.id
+
+    def _give(self, held: Held, given: Given) -> tuple[int, str | None]:
+        """Answer *held*, a denial its whole row; return how many waited, and the ticket made."""
+        queue, ticket = self.waiting.queue, None
+        if held.detached and given.answer == "allow" and held.ask.question is None:
+            ticket = self._ticket(self._cards[held.id], given)
+        first = replace(given, grant=ticket or given.grant)
+        gone = queue.close(held.id) if given.answer == "deny" else queue.answer(held.id)
+        question = held.ask.question
+        if question is not None and given.via in BY_A_PERSON:
+            card = self._cards[held.id]
+            row = card.pending.row
+            facts = self._facts(card, given, f"MCP with {row.endpoint}, which has no name")
+            first = replace(first, grant=self.ledger.question(question, facts))
+        for one in gone:
+            self._let_go(one, first if one is gone[0] or question else given)
+        return sum(not one.detached for one in gone), ticket
+
+    def _ticket(self, card: Card, given: Given) -> str | None:
+        if given.grant is not None or card.target is None:
+            return given.grant  # what is remembered covers the retry too
+        return self.ledger.ticket(card.target, self._facts(
+            card, given, covers_of("call", card.pending.row)))  # fmt: skip
+
+    def _facts(self, card: Card, given: Given, covers: str) -> Facts:
+        return Facts(given.answer, covers, card.outcome, given.operator, given.via)
+
+    def _let_go(self, held: Held, given: Given) -> None:
+        for name in (held.id, *held.names):
+            self._tell(name, given)
+        if held.detached:
+            self._settle(held, given)
+        else:
+            self.waiting.release(held.id, given)
+
+    def _settle(self, held: Held, given: Given) -> None:
+        """Record the answer to an entry that nobody waits behind."""
+        card = self._cards.pop(held.id)
+        self.detached.pop(held.id, None)
+        outcome = card.outcome
+        waited = self._steady() - held.since
+        resolution = self._resolved(outcome, _resolution(outcome, given, waited))
+        if outcome.question is not None and resolution.via in BY_A_PERSON:
+            self._judge.apply_resolution(outcome, resolution.answer)
+
+    async def _wait(self, card: Card, connection: str) -> Given:
+        wait = self._judge.policy.hold_wait
+        try:
+            held = self.waiting.begin(card.ask, connection=connection, wait=wait)
+        except QueueFullError:
+            return Given("deny", "queue_full")
+        self._replaced(held)
+        key = held.id
+        card.show(since=time.time(), lasts=wait, names=held.names)
+        self._cards[key] = card
+        self.pending[key] = card.pending
+        self._publish(card.pending)
+        try:
+            return await self.waiting.answered(key)
+        finally:
+            self.pending.pop(key, None)
+            if self.waiting.queue.get(key) is None:
+                self._cards.pop(key, None)
+
+    def _stay(self, card: Card, resolution: Resolution) -> None:
+        """Keep the entry of a call that nobody answered, for its client to try again."""
+        key, queue = card.ask.id, self.waiting.queue
+        if resolution.via == "unattended" and card.ask.retriable:
+            held, gone = self.waiting.detach(card.ask)
+            self._replaced(held)
+            self._cards[key] = card
+            self._expired(gone)
+        kept = queue.get(key)
+        if kept is None or kept.id != key:
+            return
+        if resolution.via not in ("timeout", "unattended"):
+            queue.answer(key)
+            self._cards.pop(key, None)
+            return
+        card.show(since=time.time() - resolution.waited, lasts=queue.limits.detached_for,
+                  names=kept.names, detached=True)  # fmt: skip
+        self.detached[key] = card.pending
+        self._publish(card.pending)
+
+    def _replaced(self, held: Held) -> None:
+        for name in held.names[-1:]:
+            if self.detached.pop(name, None) is not None:
+                self._cards.pop(name, None)
+                self._left(name, "retried")
+
+    def _expired(self, gone: Sequence[Held] | Iterable[Held]) -> None:
+        for held in gone:
+            self._cards.pop(held.id, None)
+            if self.detached.pop(held.id, None) is not None:
+                self._left(held.id, "expired")
+
+    def _left(self, key: str, via: str) -> None:
+        self._out.hub.publish(ResolvedEvent(resolved=Resolved(
+            id=key, answer="deny", via=via, operator=None, reason=None, waited=0.0)))  # fmt: skip
+
+    def _publish(self, entry: Pending) -> None:
+        alike = (*self.pending.values(), *self.detached.values())
+        count = sum(1 for other in alike if other.fingerprint == entry.fingerprint)
+        entry = self._current(entry, count)
+        public = HeldEvent(pending=without_arguments(entry))
+        self._out.hub.publish(public, private=HeldEvent(pending=entry))
+
+    def _current(self, entry: Pending, count: int) -> Pending:
+        held = self.waiting.queue.get(entry.id)
+        left = None if held is None else round(max(0.0, held.deadline - self._steady()), 1)
+        return entry.model_copy(update={"count": count, "left": left})
+
+    def _tell(self, key: str, given: Given) -> None:
+        self._told[key] = given, self._steady()
+        self._told.move_to_end(key)
+        if len(self._told) > _MOST_TOLD:
+            self._told.popitem(last=False)
+
+    def _resolved(self, outcome: Outcome, resolution: Resolution) -> Resolution:
+        record = resolution_record(resolution, time=time.time(), scanner=self._judge.scanner)
+        if not self._out.write(record):
+            resolution = _unkept(outcome, "the answer could not be recorded")
+        elif not self._captured(outcome, resolution):
+            resolution = _unkept(outcome, "the answer could not be captured")
+        self._tell(outcome.id, Given(resolution.answer, resolution.via, resolution.operator))
+        self._out.hub.publish(ResolvedEvent(resolved=Resolved(
+            id=outcome.id, answer=resolution.answer, via=resolution.via,
+            operator=resolution.operator, reason=resolution.reason, waited=resolution.waited,
+            lasting=resolution.lasting, on=resolution.on, grant=resolution.grant)))  # fmt: skip
+        if self._out.log is not None:
+            who = f" by {resolution.operator}" if resolution.operator else ""
+            line = f"{resolution.answer:<8} {outcome.id} answered: {resolution.via}{who}"
+            self._out.log(printable(line))
+        return resolution
+
+    def _captured(self, outcome: Outcome, resolution: Resolution) -> bool:
+        if self._out.capture is None or not is_an_answer(outcome, resolution):
+            return True
+        return self._out.capture.resolution(outcome, resolution)
+
+
+def is_an_answer(outcome: Outcome, resolution: Resolution) -> bool:
+    """Tell whether *resolution* is one that the judge takes in.
+
+    A question is remembered for the whole run, so only a person answers it: nobody being there
+    in time is no "never". What a remembered answer lets go is judged again.
+    """
+    if resolution.via == "remembered":
+        return resolution.answer == "deny"
+    return outcome.question is None or resolution.via in BY_A_PERSON
+
+
+def _resolution(outcome: Outcome, given: Given, waited: float) -> Resolution:
+    return Resolution(
+        outcome.id, given.answer, given.via, given.operator, given.reason, waited,
+        lasting=given.lasting, on=given.on, grant=given.grant, key=given.key,
+        peer=given.peer,
+    )  # fmt: skip
+
+
+def _unkept(outcome: Outcome, why: str) -> Resolution:
+    return Resolution(outcome.id, "deny", "shutdown", None, why, 0.0)
