@@ -24,6 +24,7 @@ version: 1
 network: {{resolve: {{{name}: 127.0.0.1}}}}
 servers: {{bench: {{url: "https://{name}:{port}/mcp"}}}}
 mcp: {{rules: [{{id: reads, tool: "read_*", then: allow}}]}}
+egress: {{rules: [{{id: pages, host: {name}, ports: [{port}], then: allow}}]}}
 """
 # Stock resolves by DNS, which knows no such name: send its connections to loopback.
 STOCK = """\
@@ -49,14 +50,15 @@ class Leg:
     ca: str
     proxy: int | None = None
 
-    def connect(self) -> ssl.SSLSocket:
-        """Open a connection on which the upstream has proved its name."""
+    def connect(self, alpn: str = "http/1.1") -> ssl.SSLSocket:
+        """Open a connection on which the upstream has proved its name, and *alpn* was asked for."""
         plain = socket.create_connection(("127.0.0.1", self.proxy or self.port))
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         if self.proxy:
             plain.sendall(f"CONNECT {NAME}:{self.port} HTTP/1.1\r\n\r\n".encode())
             assert b" 200 " in plain.recv(4096)
         context = ssl.create_default_context(cafile=self.ca)
+        context.set_alpn_protocols([alpn])
         return context.wrap_socket(plain, server_hostname=NAME)
 
     def request(self, message: object) -> bytes:
@@ -77,8 +79,11 @@ async def read_request(reader: asyncio.StreamReader) -> bytes:
 
 
 @contextmanager
-def legs(answer: Answer) -> Iterator[dict[str, Leg]]:
-    """Run an upstream that speaks by *answer*; give the three legs to it."""
+def legs(answer: Answer, *options: str) -> Iterator[dict[str, Leg]]:
+    """Run an upstream that speaks by *answer*; give the three legs to it.
+
+    *options* are more of ``mitmgate run``.
+    """
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mitmgate-bench-")))
         ca, certificate = make_pki(folder, NAME)
@@ -88,12 +93,13 @@ def legs(answer: Answer) -> Iterator[dict[str, Leg]]:
         script.write_text(STOCK.format(name=NAME, port=port))
         ours = json.loads(stack.enter_context(_process(
             sys.executable, "-m", "mitmgate", "run", "--listen", "127.0.0.1:0", "--policy",
-            str(policy), "--state-dir", str(folder / "state"), "--upstream-ca", str(ca),
+            str(policy), "--state-dir", str(folder / "state"), "--upstream-ca", str(ca), *options,
             ready="ready")))  # fmt: skip
         stock = stack.enter_context(_process(
             str(Path(sys.executable).with_name("mitmdump")), "-q", "--listen-host", "127.0.0.1",
             "-p", "0", "--set", f"confdir={folder / 'stock'}", "--set",
-            f"ssl_verify_upstream_trusted_ca={ca}", "-s", str(script), ready="port"))  # fmt: skip
+            f"ssl_verify_upstream_trusted_ca={ca}", "--set",
+            "connection_strategy=lazy", "-s", str(script), ready="port"))  # fmt: skip
         yield {
             "direct": Leg(port, str(ca)),
             "stock mitmdump": Leg(

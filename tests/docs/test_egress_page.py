@@ -65,7 +65,8 @@ GIVEN: dict[str, Input] = {
 }
 FAILURES = {
     "body_too_large", "head_too_large", "not_http", "request_timeout", "upstream_failed",
-    "upstream_certificate", "internal_error", "malformed_answer", "nested_connect",
+    "upstream_certificate", "upstream_proxy_failed", "internal_error", "malformed_answer",
+    "nested_connect",
     "ambiguous_delegation", "cannot_edit", "card_changed",
 }  # fmt: skip
 ELSEWHERE = {"locked", "agent_required", "agent_refused"}

@@ -164,6 +164,36 @@ def _parts(server: ToolServer) -> dict[str, bytes]:
     return named  # type: ignore[return-value]
 
 
+HTTPX = """\
+import sys, httpx
+verb, url, name = sys.argv[1:]
+with open(name, "rb" if verb == "PUT" else "wb") as file:
+    if verb == "PUT":
+        pieces = iter(lambda: file.read(70_000), b"")  # no length is known
+        print(httpx.put(url, content=pieces).raise_for_status().text)
+    else:
+        with httpx.stream("GET", url) as answer:
+            for piece in answer.raise_for_status().iter_bytes():
+                file.write(piece)
+"""
+
+
+@serves(ToolServer)
+def test_httpx_fetches_and_sends_in_pieces(desk: Desk) -> None:
+    data, server = noise(MEGABYTE), desk.server
+    (desk.folder / "data.bin").write_bytes(data)
+    server.files["/data.bin"] = Answer(data)
+    httpx = (sys.executable, "-c", HTTPX)
+    desk.does(*httpx, "GET", server.url("/data.bin"), "got.bin")
+    assert (desk.folder / "got.bin").read_bytes() == data
+    assert desk.does(*httpx, "PUT", server.url("/put"), "data.bin") == f"{MEGABYTE}\n"
+    assert (server.asked[-1].method, server.asked[-1].body) == ("PUT", data)
+    desk.close()
+    desk.fails(*httpx, "GET", server.url("/data.bin"), "more.bin")
+    desk.fails(*httpx, "PUT", server.url("/put"), "data.bin")
+    assert (desk.folder / "more.bin").read_bytes() == b""
+
+
 @needs_git
 @serves(GitServer)
 def test_git_clones_and_pushes_packs_that_are_chunked(desk: Desk) -> None:

@@ -11,6 +11,8 @@ import random
 import time
 from collections.abc import Callable
 
+import fuzz_authority
+import fuzz_heads
 import pytest
 from fuzzing import (
     Step,
@@ -76,9 +78,21 @@ def redacting(judge: Judge) -> Callable[[random.Random, bytes], None]:
     return check
 
 
+def authorities(rng: random.Random, data: bytes) -> None:
+    del data
+    fuzz_authority.check_authority(fuzz_authority.mutated(number(rng), steps(rng)))
+
+
+def heads(rng: random.Random, data: bytes) -> None:
+    del data
+    cuts = [number(rng) for _ in range(rng.randrange(4))]
+    fuzz_heads.check_request(fuzz_heads.mutated(number(rng), steps(rng)), cuts)
+
+
 ORACLES: dict[str, Callable[[random.Random, bytes], None]] = {
     "bodies": decoding, "messages": parsing, "streams": streaming,
     "the judge": judging(fuzz_judge()), "secrets": redacting(redacting_judge()),
+    "authorities": authorities, "request heads": heads,
 }  # fmt: skip
 
 

@@ -146,6 +146,15 @@ class Broken:
     def pause(self, _flow: object, *, paused: bool) -> None:
         raise RuntimeError(f"no such connection: {paused}")
 
+    def reads_until(self, *_: object) -> Any:
+        raise RuntimeError("a full disk, and more")
+
+    def unread_answer(self, _flow: object) -> Any:
+        raise RuntimeError("a full disk, and more")
+
+    def pause_client(self, _flow: object, *, paused: bool) -> None:
+        raise RuntimeError(f"no such connection: {paused}")
+
     def stream_failed(self, _flow: object, _error: Exception) -> bytes:
         raise RuntimeError("a full disk, and more")
 

@@ -276,7 +276,7 @@ def test_nothing_that_a_policy_says_is_forgotten() -> None:
         "McpRule": "id servers tools methods where effects circumstances annotations revisions "
         "transports phase hide redact overrides layer anywhere",
         "EgressRule": "id hosts methods oauth effects circumstances layer ports paths protocols "
-        "max_request max_session websocket dns",
+        "max_request max_session websocket dns inspect",
         "Allowance": "words value rules surfaces pointers servers tools hosts",
         "Effects": "verdict reason note severity shadow",
         "Circumstances": "agents groups window",

@@ -123,6 +123,27 @@ CONDITIONS = {
         ("rule r is new and has websocket",)),
     "fewer WebSockets": (egress(f"{X}, then: allow, websocket: any"),
                          egress(f"{X}, then: allow"), NOTHING),
+    "large bodies unread": (
+        egress(f"{X}, then: allow"), egress(f"{X}, then: allow, inspect: headers"),
+        ("rule r reads less",)),
+    "TLS closed": (
+        egress(f"{X}, then: allow, inspect: headers"), egress(f"{X}, then: allow, inspect: none"),
+        ("rule r reads less",)),
+    "TLS open again": (
+        egress(f"{X}, then: allow, inspect: none"), egress(f"{X}, then: allow"), NOTHING),
+    "large bodies unread where all is allowed": (
+        egress(otherwise="allow"), egress(f"{X}, then: ask, inspect: headers", otherwise="allow"),
+        ("rule r is new and reads less",)),
+    "a rule that read above one that does not": (
+        egress(f"{X}, then: allow, methods: GET",
+               "id: two, host: x.example, then: allow, inspect: none"),
+        egress("id: two, host: x.example, then: allow, inspect: none"),
+        ("rule r is gone, it read more",)),
+    "a rule that reads less above another": (
+        egress(f"{X}, then: allow"),
+        egress("id: two, host: x.example, then: allow, methods: GET, inspect: headers",
+               f"{X}, then: allow"),
+        ("rule two is new and reads less than r",)),
     "DNS over HTTPS": (egress(f"{X}, then: allow"), egress(f"{X}, then: allow, dns: true"),
                        ("rule r has dns",)),
 }  # fmt: skip

@@ -22,6 +22,7 @@ from mitmgate.policy.egress import (
     decide_egress,
     deciding_egress,
     issues_tokens,
+    uninspected,
 )
 from mitmgate.policy.loosening import loosened
 from mitmgate.policy.models import PolicyFile, RulesFile
@@ -60,9 +61,25 @@ def _given(draw: random.Random, entry: Document, key: str, likely: float, value:
 
 def built(document: Document, locked: Document) -> Policy:
     """Return the policy of *document* under the rules of *locked*."""
+    fence = [{key: entry[key] for key in entry if key != "inspect"}
+             for entry in locked["egress"]["rules"]]  # fmt: skip
+    outside = {**document["egress"], "rules": list(map(_loadable, document["egress"]["rules"]))}
+    locked, document = locked | {"egress": {"rules": fence}}, document | {"egress": outside}
     floor = RulesFile.model_validate_json(json.dumps({"version": 1, **locked}))
     file = PolicyFile.model_validate_json(json.dumps({"version": 1, **document}))
     return compile_policy(file, "", (), [("locked.yaml", floor)])
+
+
+SEEN_INSIDE = {"methods", "paths", "protocol", "max_request", "max_session", "websocket", "dns",
+               "oauth"}  # fmt: skip
+
+
+def _loadable(entry: Document) -> Document:
+    """Return *entry* as the loader would take it: TLS stays closed only where that is all."""
+    closed = entry["then"] == "allow" and entry["host"][0] != "*" and not SEEN_INSIDE & set(entry)
+    if entry.get("inspect") != "none" or (closed and entry.get("ports") in (None, [443])):
+        return entry
+    return entry | {"inspect": "headers"}
 
 
 def base_entry(draw: random.Random, number: int) -> Document:
@@ -106,6 +123,10 @@ def egress_entry(draw: random.Random, number: int) -> Document:
         _given(draw, entry, key, 0.15, some(draw, "1KB", "2KB"))
     _given(draw, entry, "websocket", 0.15, some(draw, "text", "any"))
     _given(draw, entry, "dns", 0.1, True)
+    _given(draw, entry, "inspect", 0.15, "headers")
+    if draw.random() < 0.2:
+        kept = {key: entry[key] for key in entry if key not in SEEN_INSIDE | {"ports"}}
+        return kept | {"inspect": "none", "then": "allow"}
     return entry
 
 
@@ -250,14 +271,15 @@ def end_of(policy: Policy, call: EgressCall) -> Decision:
     return connect_denied(policy, call.host, call.port) or decide_egress(policy, call)
 
 
-def opened(policy: Policy, call: EgressCall) -> tuple[bool, int, bool, float]:
+def opened(policy: Policy, call: EgressCall) -> tuple[bool, int, bool, float, int]:
     """Return what *policy* opens for *call* beside its verdict; more is laxer, item by item."""
     rule = deciding_egress(policy, call)
     assert issues_tokens(policy, call) == (rule is not None and rule.oauth)
     if rule is None:
-        return False, 0, False, inf
+        return False, 0, False, inf, 0
     sockets = (None, "text", "any").index(rule.websocket)
-    return rule.oauth, sockets, rule.dns, rule.max_session or inf
+    unread = ("body", "headers", "none").index(rule.inspect)
+    return rule.oauth, sockets, rule.dns, rule.max_session or inf, unread
 
 
 def laxer_request(old: Policy, new: Policy, call: EgressCall) -> str | None:
@@ -271,6 +293,8 @@ def laxer_request(old: Policy, new: Policy, call: EgressCall) -> str | None:
         pairs = zip(opened(old, call), opened(new, call), strict=True)
         if any(now > was for was, now in pairs):
             return f"egress: {after.rule} opens more"
+    if uninspected(new, call) and not uninspected(old, call):
+        return "TLS stays closed that was opened"
     was, now = (connect_denied(policy, call.host, call.port) for policy in (old, new))
     if was is not None and now is None and new.unknown_servers is not Verdict.DENY:
         return f"a tunnel that {was.rule} refused"

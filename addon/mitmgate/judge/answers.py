@@ -43,7 +43,7 @@ from mitmgate.wire.jsonrpc import Batch, Failure, Message, Notification, Request
 from mitmgate.wire.recognise import Recognition, recognise, target_name
 from mitmgate.wire.sessions import Open
 from mitmgate.wire.strictjson import parse_json
-from mitmgate.wire.surfaces import Surface
+from mitmgate.wire.surfaces import Surface, definition_media
 
 # What a model API tells of servers that it called, and agent cards (`walk_json`).
 _TOLD = frozenset({Surface.DEFINITIONS, Surface.RESULTS})
@@ -51,7 +51,14 @@ _UNREAD = frozenset({"unknown_encoding", "bad_encoding", "body_too_large"})
 
 
 def judge_answer(context: Context, prepared: PreparedAnswer) -> Concluded:
-    """Decide on a whole answer or one event."""
+    """Decide on a whole answer, the head of one that is not read, or one event."""
+    if _has_to_be_read(context, prepared.input):
+        problem = WireError("body_too_large", "an answer of this kind is not passed on unread")
+        return _refused(context.exchange, problem, prepared.findings)
+    return _judge(context, prepared)
+
+
+def _judge(context: Context, prepared: PreparedAnswer) -> Concluded:
     given, exchange, policy = prepared.input, context.exchange, context.policy
     if isinstance(given, EventInput) and given.event == "endpoint" and exchange.stream:
         concluded = judge_endpoint_event(context, given)
@@ -82,6 +89,15 @@ def judge_answer(context: Context, prepared: PreparedAnswer) -> Concluded:
         problem = body.problem or WireError("parse_error", "the answer is not JSON-RPC")
         return _unreadable(exchange, problem, prepared.findings)
     return _found(policy, exchange, prepared.findings)
+
+
+def _has_to_be_read(context: Context, given: AnswerInput | EventInput) -> bool:
+    """Tell whether *given* was not read, though what it is for is judged by what it says."""
+    if isinstance(given, EventInput) or given.unread is None:
+        return False
+    exchange = context.exchange
+    known = exchange.mcp or exchange.subject.protocol is not None  # MCP, OAuth, agent cards
+    return known or definition_media(given.head.media_type)
 
 
 def _judge_early(context: Context, prepared: PreparedAnswer) -> Concluded | None:
@@ -263,8 +279,9 @@ def _judge_egress(context: Context, prepared: PreparedAnswer) -> Concluded:
 
 def _size(prepared: PreparedAnswer) -> int:
     given = prepared.input
-    raw = len(given.body) if isinstance(given, AnswerInput) else len(given.data)
-    return max(raw, len(prepared.body.text or ""))
+    if isinstance(given, EventInput):
+        return max(len(given.data), len(prepared.body.text or ""))
+    return max(len(given.body), len(prepared.body.text or ""), given.unread or 0)
 
 
 def _learn_challenge(context: Context, prepared: PreparedAnswer) -> None:

@@ -19,6 +19,7 @@ from mitmgate.judge.bodies import (
     redactions_of,
     with_redactions,
 )
+from mitmgate.judge.hello import hello_record, with_hello
 from mitmgate.judge.inputs import (
     AnswerInput,
     ConnectInput,
@@ -68,7 +69,7 @@ def encode_input(given: Input, redactor: Redactor) -> dict[str, Any]:
         case ConnectInput():
             return {"type": "connect", "agent": given.agent,
                     "authority": _string(given.authority, redactor),
-                    **_encode_shown(given.shown, redactor)}  # fmt: skip
+                    **_encode_shown(given.shown, redactor), **hello_record(given)}  # fmt: skip
         case RequestInput():
             return _encode_request(given, redactor)
         case DialInput():
@@ -83,7 +84,8 @@ def encode_input(given: Input, redactor: Redactor) -> dict[str, Any]:
                 redactor=redactor,
             )
             head = _encode_answer_head(given.head, redactor, decoded=stored.decoded)
-            return {"type": "answer", "head": head, "body": stored.record}
+            return {"type": "answer", "head": head, "body": stored.record,
+                    **_encode_unread(given.unread)}  # fmt: skip
         case EventInput():
             return _encode_event(given, redactor)
         case MessageInput():
@@ -132,8 +134,9 @@ def decode_input(record: Mapping[str, Any], exchange: str, sample: Sample) -> In
     """
     match record["type"]:
         case "connect":
-            return ConnectInput(exchange, _str(record["agent"]), _text(record["authority"], sample),
-                                _decode_shown(record, sample))  # fmt: skip
+            target, shown = _text(record["authority"], sample), _decode_shown(record, sample)
+            given = ConnectInput(exchange, _str(record["agent"]), target, shown)
+            return with_hello(given, record)
         case "request":
             return _decode_request(record, exchange, sample)
         case "dial":
@@ -148,7 +151,8 @@ def decode_input(record: Mapping[str, Any], exchange: str, sample: Sample) -> In
             )
         case "answer":
             body = decode_stored_body(record["body"], sample)
-            return AnswerInput(exchange, _decode_answer_head(record["head"], sample), body)
+            head = _decode_answer_head(record["head"], sample)
+            return AnswerInput(exchange, head, body, _decode_unread(record))
         case "event":
             head = _decode_answer_head(record["head"], sample)
             data = decode_stored_body(record["data"], sample).decode("utf-8", "replace")
@@ -211,6 +215,7 @@ def _encode_request(given: RequestInput, redactor: Redactor) -> dict[str, Any]:
         "body": stored.record,
         "tunnel": None if tunnel is None else [tunnel.connect, tunnel.sni],
         **_encode_shown(given.shown, redactor),
+        **_encode_unread(given.unread),
     }
 
 
@@ -233,6 +238,7 @@ def _decode_request(record: Mapping[str, Any], exchange: str, sample: Sample) ->
         decode_stored_body(record["body"], sample),
         None if tunnel is None else Tunnel(*map(_optional, tunnel)),
         _decode_shown(record, sample),
+        _decode_unread(record),
     )
 
 
@@ -363,6 +369,14 @@ def _int(value: Any) -> int:
     if type(value) is not int:
         raise TypeError("not a whole number")
     return value
+
+
+def _encode_unread(unread: int | None) -> dict[str, int]:
+    return {} if unread is None else {"unread": unread}
+
+
+def _decode_unread(record: Mapping[str, Any]) -> int | None:
+    return _int(record["unread"]) if "unread" in record else None
 
 
 def _encode_shown(shown: Shown | None, redactor: Redactor) -> dict[str, Any]:

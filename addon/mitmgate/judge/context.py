@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from mitmgate.judge.prepare import PreparedRequest
 from mitmgate.judge.state import Exchange, Memory
 from mitmgate.policy.call import Call
 from mitmgate.policy.load import Policy
@@ -15,11 +16,15 @@ from mitmgate.wire.recognise import target_name
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The policy in force, what is remembered, and the exchange that a message belongs to."""
+    """The policy in force, what is remembered, and the exchange that a message belongs to.
+
+    ``prepared`` is the request that is judged, None for what comes on a WebSocket or from a server.
+    """
 
     policy: Policy
     memory: Memory
     exchange: Exchange
+    prepared: PreparedRequest | None = None
 
     def call(
         self, method: str, params: Mapping[str, Any] | None = None, *, housekeeping: bool = False

@@ -8,15 +8,15 @@ then ``mcp.delegated``. What may not be used is taken out of the request, where 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
 
 from mitmgate.errors import WireError
 from mitmgate.judge.calls import question_of
 from mitmgate.judge.context import Context
 from mitmgate.judge.effects import Concluded, refused
-from mitmgate.judge.prepare import Body, PreparedAnswer, PreparedRequest
+from mitmgate.judge.handing import Handed, read_handed
+from mitmgate.judge.prepare import PreparedAnswer, PreparedRequest
 from mitmgate.judge.state import Exchange
 from mitmgate.policy.call import Call
 from mitmgate.policy.decide import (
@@ -29,24 +29,13 @@ from mitmgate.policy.decide import (
 from mitmgate.policy.load import Policy
 from mitmgate.policy.verdict import Decision, Verdict
 from mitmgate.scan.finding import Finding
-from mitmgate.wire.delegated import (
-    LONGEST_LABEL,
-    Delegated,
-    Delegation,
-    cuts,
-    delegations,
-    endpoint_of,
-)
-from mitmgate.wire.delegated_text import may_delegate
+from mitmgate.wire.delegated import Delegated, Delegation, cuts, endpoint_of
 from mitmgate.wire.edit import Cut
 from mitmgate.wire.endpoints import Endpoint
 from mitmgate.wire.inventory import Transport
-from mitmgate.wire.multipart import is_multipart, take_apart
-from mitmgate.wire.strictjson import parse_json
 
 METHOD = "delegate"
 _CREDENTIALS = ("/authorization", "/headers", "/auth")
-_LIST = "mcp_list_tools"
 _NOUN = "MCP server for a model API"
 
 
@@ -62,101 +51,37 @@ def with_delegations(
             return judge(prepared)[1]
         return judge(replace(prepared, findings=findings))[1]
 
-    head, findings = prepared.input.head, prepared.findings
-    told = head.get("content-type") or ""
-    text = _text_of(prepared.body)
-    if text is not None and is_multipart(told) and may_delegate(text):
-        return context.exchange, _in_parts(context, text, findings, weigh, told)
-    strict = "json" in told.lower()
-    return context.exchange, handed_over(context, prepared.body, findings, weigh, json_type=strict)
-
-
-def _text_of(body: Body) -> str | None:
-    """Return the text of *body*; of one that is no text, what a decoder that skips errors reads."""
-    if body.text is not None or body.unread is None:
-        return body.text
-    return body.unread.replace("\ufffd", "")
-
-
-def _in_parts(
-    context: Context,
-    text: str,
-    findings: tuple[Finding, ...],
-    weigh: Callable[[tuple[Finding, ...]], Concluded],
-    content_type: str,
-) -> Concluded:
-    """Return what :func:`handed_over` does, each part of a body of parts read by itself."""
-    servers: list[Delegation] = []
-    try:
-        raw = text.encode("utf-8", "replace")
-        for part in take_apart(raw, content_type, limit=len(raw)).parts:
-            # Batches are lines of JSON, and what a session shall be may be written on many lines.
-            given = part.body.decode("utf-8", "ignore")
-            servers += delegations(given, json_type=False).servers
-        handed = _handed(context, Delegated(tuple(servers)), findings) if servers else None
-    except WireError as problem:
-        return _denied(weigh(findings), refused(problem))
+    handed, told = prepared.handed, prepared.input.head.get("content-type") or ""
     if handed is None:
-        return weigh(findings)
-    return handed.onto(weigh(handed.leaving(findings)))
+        handed = read_handed(prepared.body.text, prepared.body.unread, content_type=told)
+    return context.exchange, handed_over(context, handed, prepared.findings, weigh)
 
 
 def handed_over(
     context: Context,
-    body: Body,
+    handed: Handed,
     findings: tuple[Finding, ...],
     weigh: Callable[[tuple[Finding, ...]], Concluded],
-    *,
-    json_type: bool = True,
 ) -> Concluded:
-    """Return what *weigh* concludes on *findings*, stricter for the servers in *body*.
+    """Return what *weigh* concludes on *findings*, stricter for the servers that are *handed*.
 
-    *body* is one of a request or a message. *json_type* as for ``delegations``.
+    They stand in the body of one request or message.
     """
-    text = _text_of(body)
-    if text is None:
+    if handed.problem is not None:
+        return _denied(weigh(findings), refused(handed.problem))
+    if not handed.given.servers:
         return weigh(findings)
-    try:
-        given = delegations(text, json_type=json_type)
-        if body.text is None:  # then no edit can be made
-            given = replace(given, value=None)
-        handed = _handed(context, given, findings) if given.servers else None
-    except WireError as problem:
-        return _denied(weigh(findings), refused(problem))
-    if handed is None:
-        return weigh(findings)
-    return handed.onto(weigh(handed.leaving(findings)))
+    ruled = _handed(context, handed.given, findings)
+    return ruled.onto(weigh(ruled.leaving(findings)))
 
 
 def learn_listed(context: Context, prepared: PreparedAnswer) -> None:
     """Take in what a model API tells of the tools of a server that it was handed."""
-    text = prepared.body.text
-    if text is None or f'"{_LIST}"' not in text:
-        return
-    try:
-        value = parse_json(text)
-    except WireError:
-        return
     inventory, key = context.memory.inventory, context.exchange.key
-    for item in _items(value):
-        label = item.get("server_label")
-        if item.get("type") != _LIST or not isinstance(label, str):
-            continue
-        endpoint = inventory.handed(key, label[:LONGEST_LABEL])
+    for one in prepared.listed:
+        endpoint = inventory.handed(key, one.label)
         if endpoint is not None:
-            inventory.listed(endpoint, item, first=True)
-
-
-def _items(value: Any) -> Iterator[Mapping[str, Any]]:
-    """Yield the items of an answer of OpenAI's Responses API, whole or as an event."""
-    if not isinstance(value, Mapping):
-        return
-    for holder in (value, value.get("response")):
-        output = holder.get("output") if isinstance(holder, Mapping) else None
-        if isinstance(output, list):
-            yield from (one for one in output if isinstance(one, Mapping))
-    if isinstance(value.get("item"), Mapping):
-        yield value["item"]
+            inventory.listed(endpoint, one.item, first=True)
 
 
 def _denied(concluded: Concluded, decision: Decision) -> Concluded:
@@ -182,7 +107,7 @@ class _Ruled:
 
 
 @dataclass(frozen=True, slots=True)
-class _Handed:
+class _Servers:
     """All servers that a request hands over; ``cuts`` take out those that are stripped."""
 
     ruled: tuple[_Ruled, ...]
@@ -238,13 +163,13 @@ def _counted(number: int) -> str:
     return "1 MCP server was" if number == 1 else f"{number} MCP servers were"
 
 
-def _handed(context: Context, given: Delegated, findings: tuple[Finding, ...]) -> _Handed:
+def _handed(context: Context, given: Delegated, findings: tuple[Finding, ...]) -> _Servers:
     ruled = tuple(_ruled(context, one, findings) for one in given.servers)
     gone = [one.server for one in ruled if one.strip]
     if gone and given.value is None:
         # Of many documents in one body none is edited, nor what is no text.
-        return _Handed(tuple(replace(one, strip=False) for one in ruled), ())
-    return _Handed(ruled, cuts(given.value, gone) if gone else ())
+        return _Servers(tuple(replace(one, strip=False) for one in ruled), ())
+    return _Servers(ruled, cuts(given.value, gone) if gone else ())
 
 
 def _ruled(context: Context, one: Delegation, findings: tuple[Finding, ...]) -> _Ruled:

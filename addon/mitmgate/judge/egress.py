@@ -14,6 +14,7 @@ from mitmgate.judge.narrowing import narrowed
 from mitmgate.judge.oauth import without_grants
 from mitmgate.judge.outcome import Subject
 from mitmgate.judge.prepare import PreparedRequest
+from mitmgate.judge.remembered import CODE, remembered_egress
 from mitmgate.judge.state import Exchange, Memory, Opened
 from mitmgate.policy.call import EgressCall
 from mitmgate.policy.egress import connect_denied, decide_egress, deciding_egress, issues_tokens
@@ -35,6 +36,9 @@ _METADATA_PATHS = (
 
 ENCODED_NAME = "encoded-name"
 """The tag of a request whose host or path holds what looks like data, and not like a name."""
+
+UNREAD = "body-unread"
+"""The tag of a request of whose body no more than the beginning was read."""
 
 type Judged = tuple[Exchange, Concluded]
 
@@ -62,7 +66,8 @@ def judge_opening(
     """Decide on *prepared*, which opens a WebSocket that is not MCP (RFC 6455 section 4.1)."""
     exchange.transport = Transport.WEBSOCKET
     found = _judge(Context(policy, memory, exchange), prepared, "websocket")
-    asked = found[1].weighed.decision.verdict is Verdict.ASK
+    decision = found[1].weighed.decision
+    asked = decision.verdict is Verdict.ASK or decision.code == CODE
     call = _call(policy, prepared, exchange.subject.agent, "websocket")
     exchange.opened = Opened(replace(call, now=memory.now), asked)
     return found
@@ -79,7 +84,10 @@ def _judge(context: Context, prepared: PreparedRequest, protocol: str) -> Judged
         known = issues_tokens(policy, call) or memory.tokens.known(exchange.endpoint)
         findings = without_grants(prepared.body.text, findings) if known else findings
     decision = _decision(context, prepared, call)
+    decision, grant = remembered_egress(context, decision, prepared)
     weighed = weigh(policy, decision, findings, exchange.subject)
+    if grant is not None and weighed.decision.code == CODE:
+        weighed = replace(weighed, grant=grant)
     return judged(exchange, weighed, findings)
 
 
@@ -88,6 +96,8 @@ def _shown(prepared: PreparedRequest, subject: Subject, protocol: str) -> Subjec
     tags = tags_of(head.host)
     if is_encoded_name(head.host, head.path):
         tags = (*tags, ENCODED_NAME)
+    if prepared.input.unread is not None:
+        tags = (*tags, UNREAD)
     return replace(subject, protocol=None if protocol == "http" else protocol, tags=tags)
 
 
@@ -100,7 +110,7 @@ def _decision(context: Context, prepared: PreparedRequest, call: EgressCall) -> 
         decision = replace(decision, verdict=Verdict.ALLOW, rule="server-metadata",
                            code="housekeeping", reason=reason, agent_reason="")  # fmt: skip
     rule = deciding_egress(policy, call)
-    size = size_of(request.head, len(request.body))
+    size = size_of(request.head, request.size)
     context.exchange.cost = None if rule is None else size
     return narrowed(context, rule, decision, call, head=request.head)
 
@@ -130,7 +140,7 @@ def surface_of(host: str) -> Surface:
 
 def _call(policy: Policy, prepared: PreparedRequest, agent: str, protocol: str) -> EgressCall:
     head, groups = prepared.input.head, policy.agents.groups_of(agent)
-    size = len(prepared.input.body)
+    size = prepared.input.size
     return EgressCall(
         agent, head.host, head.port, head.method, head.path, groups, protocol=protocol, size=size
     )
@@ -142,7 +152,7 @@ def _is_server_metadata(policy: Policy, request: RequestInput) -> bool:
     return (
         head.method in ("GET", "HEAD", "OPTIONS")
         and not head.query
-        and not request.body
+        and not request.size
         # "/.well-known/openid-configuration/../../admin" begins like metadata and is none.
         and is_plain_path(head.path)
         and any(head.path == p or head.path.startswith(p + "/") for p in _METADATA_PATHS)

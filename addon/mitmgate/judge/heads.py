@@ -8,6 +8,7 @@ from __future__ import annotations
 from mitmgate.errors import WireError
 from mitmgate.judge.inputs import RequestInput
 from mitmgate.net.authority import Authority, normalise_authority
+from mitmgate.wire.http import RequestHead
 
 _TOKEN = frozenset("!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 
@@ -26,18 +27,38 @@ _SINGLE = frozenset(
         "mcp-name",
     }
 )
+# RFC 9110 section 9.3 and RFC 5789.
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
 
 
 def check_head(request: RequestInput) -> None:
     """Raise ``WireError('malformed_request')`` where the head is not read in one way only."""
-    head = request.head
+    _check_line(request.head)
+    seen = _check_fields(request.head)
+    if "transfer-encoding" in seen:
+        _check_coding(request.head, seen)
+    if "connection" in seen:
+        _check_connection(request.head)
+
+
+def _check_line(head: RequestHead) -> None:
     if not head.target.startswith("/") and not (head.method == "OPTIONS" and head.target == "*"):
         # An absolute-form target inside a tunnel names a second host.
         raise _malformed("the request target is not in origin form")
     if any(ord(char) <= 0x20 or ord(char) == 0x7F for char in head.target):
         raise _malformed("the request target holds a control character or a space")
+    if "#" in head.target:
+        # RFC 9112 section 3.2: no form has a fragment, and some servers cut it off the path.
+        raise _malformed("the request target holds a #")
     if not head.method or not _TOKEN.issuperset(head.method):
         raise _malformed("the method is not a token")
+    if head.method not in _METHODS and head.method.upper() in _METHODS:
+        # RFC 9110 section 9.1: case counts, and to some frameworks it does not.
+        raise _malformed("the method is not in capitals")
+
+
+def _check_fields(head: RequestHead) -> set[str]:
+    """Return the names of the headers, each of which is read in one way."""
     seen: set[str] = set()
     for name, value in head.headers:
         if not name or not _TOKEN.issuperset(name):
@@ -48,8 +69,23 @@ def check_head(request: RequestInput) -> None:
         if name in _SINGLE and name in seen:
             raise _malformed(f"header {name} occurs twice")
         seen.add(name)
-    if "transfer-encoding" in seen and "content-length" in seen:
+    return seen
+
+
+def _check_coding(head: RequestHead, seen: set[str]) -> None:
+    if "content-length" in seen:
         raise _malformed("both Content-Length and Transfer-Encoding")
+    if (head.get("transfer-encoding") or "").strip().lower() != "chunked":
+        # RFC 9112 section 7: a server takes off what compresses, and nobody here looked below it.
+        raise _malformed("a Transfer-Encoding other than chunked")
+
+
+def _check_connection(head: RequestHead) -> None:
+    """Refuse the Connection header that has the next proxy drop what a server must read."""
+    options = ",".join(head.get_all("connection")).lower()
+    if any(option.strip() in _SINGLE for option in options.split(",")):
+        # RFC 9110 section 7.6.1: what it names ends at the next hop.
+        raise _malformed("Connection names a header that is for the server")
 
 
 def check_names(request: RequestInput) -> None:

@@ -46,11 +46,13 @@ class ConnectInput:
 
 @dataclass(frozen=True, slots=True)
 class RequestInput:
-    """A whole request. ``authority`` is the Host header (or ``:authority``) as written.
+    """A request. ``authority`` is the Host header (or ``:authority``) as written.
 
     ``tunnel`` is None where no client-given name exists to compare (reverse mode).
     ``head.host`` is the host that would be dialled. ``agent`` is the client's address, ``shown``
-    the credentials of this request or of the tunnel that it came in.
+    the credentials of this request or of the tunnel that it came in. ``unread`` is None where
+    ``body`` is whole; else ``body`` is its beginning, and ``unread`` says how many bytes it has, or
+    has at least.
     """
 
     exchange: str
@@ -60,6 +62,12 @@ class RequestInput:
     body: bytes = b""
     tunnel: Tunnel | None = None
     shown: Shown | None = None
+    unread: int | None = None
+
+    @property
+    def size(self) -> int:
+        """The bytes of the body, as far as they are known."""
+        return len(self.body) if self.unread is None else self.unread
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,11 +89,12 @@ class DialInput:
 
 @dataclass(frozen=True, slots=True)
 class AnswerInput:
-    """A whole answer to the request of this exchange."""
+    """A whole answer to the request of this exchange; ``unread`` as in :class:`RequestInput`."""
 
     exchange: str
     head: AnswerHead
     body: bytes = b""
+    unread: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

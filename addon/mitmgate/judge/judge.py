@@ -41,6 +41,7 @@ from mitmgate.judge.prepare import (
     prepare_message,
     prepare_request,
 )
+from mitmgate.judge.remembered import with_ticket
 from mitmgate.judge.replies import Reply, denials, reply_for
 from mitmgate.judge.requests import judge_request
 from mitmgate.judge.sockets import judge_message
@@ -64,7 +65,7 @@ _SHADOWED = frozenset(
     {
         "rule", "otherwise", "unknown_server", "housekeeping", "finding", "answer", "port",
         "hidden", "request_too_large", "session_budget", "dns_over_https", "websocket_refused",
-        "binary_refused", "card_changed",
+        "binary_refused", "card_changed", "remembered",
     }
 )  # fmt: skip
 
@@ -73,7 +74,8 @@ class Judge:
     """Judge inputs in the order they came; holds the memory that later inputs need.
 
     ``shadow`` judges and records without enforcing, whatever the policy's own mode is. ``policy``
-    may be replaced at any time: calls in flight keep the one that they began with.
+    may be replaced at any time: calls in flight keep the one that they began with. ``memory``
+    belongs to the event loop.
     """
 
     def __init__(
@@ -87,7 +89,7 @@ class Judge:
         self.policy = policy
         self.limits = limits or Limits()
         self.scanner = scanner
-        self._memory = Memory(self.limits)
+        self.memory = self._memory = Memory(self.limits)
         self._shadow = shadow
 
     @property
@@ -123,12 +125,14 @@ class Judge:
         """Run the pure half of judging *given* here and now."""
         return self.plan(given)()
 
-    def conclude(self, prepared: Prepared, *, now: float) -> Outcome | None:
+    def conclude(
+        self, prepared: Prepared, *, now: float, steady: float | None = None
+    ) -> Outcome | None:
         """Return the outcome, or None where there is nothing to record (a passed check).
 
-        *now* is in seconds since the epoch.
+        *now* is in seconds since the epoch, *steady* in monotonic ones (None: the same).
         """
-        self._memory.now = now
+        self._memory.now, self._memory.steady = now, now if steady is None else steady
         outcome = self._concluded(prepared)
         if outcome is None or not outcome.effective_edits or _text_of(prepared) is not None:
             return outcome
@@ -268,6 +272,7 @@ class Judge:
 
     def _conclude_request(self, prepared: PreparedRequest) -> Outcome:
         exchange, concluded = judge_request(self.policy, self._memory, prepared)
+        concluded = with_ticket(self._memory, exchange, prepared, concluded)
         outcome = self._outcome("request", self._memory.open(exchange), concluded)
         if outcome.effective is Verdict.ALLOW:
             self._sent(exchange.key)
@@ -370,6 +375,7 @@ class Judge:
             floor=decision.floor,
             floor_edits=weighed.floor_edits,
             parts=parts,
+            grant=weighed.grant,
         )
 
 

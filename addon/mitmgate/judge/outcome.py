@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from mitmgate.hold.target import On
 from mitmgate.policy.verdict import ShadowMatch, Verdict
 from mitmgate.scan.finding import Finding
 from mitmgate.wire.edit import Change
@@ -54,7 +55,8 @@ class Outcome:
     case.
     ``question`` groups holds that one answer settles; None: an answer settles this one only.
     ``parts`` are the decisions on the messages of a batch, in their order; the outcome itself is
-    the strictest of them, and only it is enforced.
+    the strictest of them, and only it is enforced. ``grant`` is the id of the remembered answer,
+    or of the ticket, that decided.
     """
 
     exchange: str
@@ -76,6 +78,7 @@ class Outcome:
     floor: Verdict = Verdict.ALLOW
     floor_edits: tuple[Change, ...] = ()
     parts: tuple[Outcome, ...] = ()
+    grant: str | None = None
 
     @property
     def id(self) -> str:
@@ -105,11 +108,17 @@ type Via = Literal[
     "shutdown",
     "remembered",
 ]
+type Lasting = Literal["once", "session", "time"]
 
 
 @dataclass(frozen=True, slots=True)
 class Resolution:
-    """What became of a held outcome: who answered, how, and after how many seconds."""
+    """What became of a held outcome: who answered, how, and after how many seconds.
+
+    ``lasting`` and ``on`` are the scope of the answer (see ``hold.target``), ``grant`` the id of
+    what is remembered of it or of the ticket, ``key`` the key that was pressed. ``peer`` is the
+    user's number and the process that sent it, as the system knows them.
+    """
 
     outcome: str
     answer: Answer
@@ -117,6 +126,11 @@ class Resolution:
     operator: str | None
     reason: str | None
     waited: float
+    lasting: Lasting = "once"
+    on: On | None = None
+    grant: str | None = None
+    key: str | None = None
+    peer: tuple[int, int] | None = None
 
 
 type Fate = Literal["answered", "denied", "client_left", "upstream_failed", "aborted"]

@@ -12,7 +12,9 @@ from typing import assert_never
 
 from mitmgate.errors import WireError
 from mitmgate.judge.egress_texts import HOST, head_texts, part_texts
+from mitmgate.judge.fingerprint import Digest
 from mitmgate.judge.fragments import MOST_FIELDS, Carried, pieces_of, sure
+from mitmgate.judge.handing import Handed, Listed, read_handed, read_listed
 from mitmgate.judge.heads import check_head, check_names
 from mitmgate.judge.homes import leaving
 from mitmgate.judge.inputs import AnswerInput, EventInput, MessageInput, RequestInput
@@ -54,6 +56,8 @@ type Others = Callable[[], Collection[str]]
 type Lookup = Callable[[RequestId | None], str]
 """Gives the method of the request that an answer with this id is for, ``""`` for none."""
 
+_JSON = "application/json"
+_LEAST_RUN = 8  # characters in a row
 _MOSTLY = 8  # of so many characters one that is none makes it no text
 _TEXT_TYPES = ("text/", "application/json", "application/xml", "application/javascript",
                "application/x-www-form-urlencoded", "application/problem+json",
@@ -81,7 +85,10 @@ class Body:
 
 @dataclass(frozen=True, slots=True)
 class PreparedRequest:
-    """A request ready for ``conclude``; findings stand on the surface of their channel."""
+    """A request ready for ``conclude``; findings stand on the surface of their channel.
+
+    ``handed`` is None where nothing was looked for: in MCP, and in what cannot be read.
+    """
 
     input: RequestInput
     body: Body
@@ -89,6 +96,8 @@ class PreparedRequest:
     findings: tuple[Finding, ...]
     problem: WireError | None = None
     carried: Carried = field(default=Carried(), repr=False)
+    handed: Handed | None = None
+    digest: Digest | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +107,7 @@ class PreparedAnswer:
     input: AnswerInput | EventInput
     body: Body
     findings: tuple[Finding, ...]
+    listed: tuple[Listed, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +118,7 @@ class PreparedMessage:
     body: Body
     findings: tuple[Finding, ...]
     carried: Carried = field(default=Carried(), repr=False)
+    handed: Handed | None = None
 
 
 def prepare_request(request: RequestInput, scanner: Scanner, limits: Limits) -> PreparedRequest:
@@ -135,7 +146,10 @@ def prepare_request(request: RequestInput, scanner: Scanner, limits: Limits) -> 
         recognition = recognise(body.message, request.head.headers)
     findings = leaving(_of_text(scanner.scan(texts), body), request.head.host, scanner)
     carried = Carried(pieces_of(request.head, islice(said, MOST_FIELDS)), sure(scanner))
-    return PreparedRequest(request, body, recognition, findings, carried=carried)
+    handed = None
+    if recognition is not Recognition.DEFINITE:
+        handed = _handed(body, content_type or "")
+    return PreparedRequest(request, body, recognition, findings, carried=carried, handed=handed)
 
 
 def _unreadable(
@@ -174,7 +188,8 @@ def prepare_answer(
         surface = Surface.DEFINITIONS  # a server card is read before any message of MCP
     texts = [*heads, *_answer_texts(body, lookup, surface), *_unread(surface, body)]
     examined = _examined(body, lookup, scanner, others)
-    return PreparedAnswer(answer, body, (*_of_text(scanner.scan(texts), body), *examined))
+    found = (*_of_text(scanner.scan(texts), body), *examined)
+    return PreparedAnswer(answer, body, found, _listed(body, lookup))
 
 
 def prepare_event(
@@ -187,7 +202,8 @@ def prepare_event(
     texts = _answer_texts(body, lookup, surface)
     texts += [Text(surface, "#comment", note) for note in event.notes]
     examined = _examined(body, lookup, scanner, others)
-    return PreparedAnswer(event, body, (*scanner.scan(texts), *examined))
+    found = (*scanner.scan(texts), *examined)
+    return PreparedAnswer(event, body, found, _listed(body, lookup))
 
 
 def prepare_message(
@@ -221,7 +237,17 @@ def _prepare_plain(message: MessageInput, scanner: Scanner) -> PreparedMessage:
         texts = _message_like(body, surface, from_client=message.from_client)
     pieces = tuple((f"#message{t.pointer}", t.text) for t in texts[:MOST_FIELDS] if t.text)
     found = _of_text(scanner.scan(texts), body)
-    return PreparedMessage(message, body, found, Carried(pieces, sure(scanner)))
+    # Sessions of a realtime API hand over servers as requests of others do.
+    handed = _handed(body, _JSON) if message.from_client else None
+    return PreparedMessage(message, body, found, Carried(pieces, sure(scanner)), handed)
+
+
+def _handed(body: Body, content_type: str) -> Handed:
+    return read_handed(body.text, body.unread, content_type=content_type)
+
+
+def _listed(body: Body, lookup: Lookup | None) -> tuple[Listed, ...]:
+    return read_listed(body.text) if lookup is None else ()
 
 
 def _message_like(body: Body, surface: Surface, *, from_client: bool) -> list[Text]:
@@ -300,16 +326,23 @@ def _is_text(head: AnswerHead) -> bool:
 
 def _of_text(found: tuple[Finding, ...], body: Body) -> tuple[Finding, ...]:
     """Leave personal data out of *found* where *body* is no text: any number stands there."""
-    unread = body.unread
-    if unread is None or unread.count("\ufffd") * _MOSTLY < len(unread):
+    if body.unread is None or not _is_noise(body.unread):
         return found
     return tuple(f for f in found if f.detector != "pii" or f.pointer != "#body")
+
+
+def _is_noise(unread: str) -> bool:
+    return unread.count("\ufffd") * _MOSTLY >= len(unread)
 
 
 def _unread(surface: Surface, body: Body) -> Iterator[Text]:
     # One byte that is no UTF-8 must not hide the rest. No edit can be made here either.
     if body.unread is not None:
-        yield Text(surface, "#body", body.unread.replace("\0", ""))
+        text = body.unread.replace("\0", "")
+        if _is_noise(text):
+            # Chance makes letters of every script: only what is long enough to say something.
+            text = "\ufffd".join(run for run in text.split("\ufffd") if len(run) >= _LEAST_RUN)
+        yield Text(surface, "#body", text)
 
 
 def _request_texts(body: Body, plain: Surface) -> list[Text]:

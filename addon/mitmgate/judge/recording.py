@@ -6,12 +6,14 @@ All encoding and redaction happens in the capture's own thread.
 from __future__ import annotations
 
 import secrets
+from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mitmgate import __version__
+from mitmgate.hold.grants import Told
 from mitmgate.judge.codec import encode_input, incomplete_input
 from mitmgate.judge.inputs import (
     AnswerInput,
@@ -27,6 +29,8 @@ from mitmgate.policy.verdict import Verdict
 from mitmgate.record.capture import CaptureWriter, Sink
 from mitmgate.record.lines import encode_line
 from mitmgate.record.redact import Redactor, Scans
+
+_MOST_LATE = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +57,9 @@ class _Exchange:
 class Recording:
     """One capture being written; every method but ``close`` returns at once.
 
-    ``input``, ``outcome`` and ``resolution`` give False when the record will not be written:
-    then the caller denies (code ``capture_full``). An outcome follows its input directly.
+    ``input``, ``outcome``, ``resolution``, ``grant`` and ``undo`` give False when the record will
+    not be written: then the caller denies (code ``capture_full``). An outcome follows its input
+    directly.
     """
 
     def __init__(
@@ -71,6 +76,7 @@ class Recording:
         self._clock = clock
         self._started = started
         self._exchanges: dict[str, _Exchange] = {}
+        self._late: OrderedDict[str, _Exchange] = OrderedDict()
         self._count = 0
 
     @property
@@ -106,6 +112,16 @@ class Recording:
             lambda sink: self._write_resolution(sink, outcome, resolution, at)
         )
 
+    def grant(self, outcome: Outcome, told: Told) -> bool:
+        """Take an answer to *outcome*, which asked, that counts for calls to come."""
+        at = self._at()
+        return self._writer.offer(lambda sink: self._write_grant(sink, outcome, told, at))
+
+    def undo(self, kind: str, number: str) -> bool:
+        """Take in that the answer with that *number*, counted by *kind*, was taken back."""
+        line = {"type": "undo", "kind": kind, "number": number, "at": self._at()}
+        return self._writer.offer(lambda sink: _write(sink, line))
+
     def close(self) -> None:
         """Write everything that was taken, end the capture and wait for its thread."""
         self._writer.close()
@@ -118,6 +134,10 @@ class Recording:
         exchange.line = sink.capture(self._line(given, exchange.ordinal, at))
         if isinstance(given, EndInput):
             self._exchanges.pop(given.exchange, None)
+            if exchange.asked:  # an answer can still come: for a retry
+                self._late[given.exchange] = exchange
+                while len(self._late) > _MOST_LATE:
+                    self._late.popitem(last=False)
 
     def _write_outcome(self, sink: Sink, outcome: Outcome) -> None:
         exchange = self._exchange(outcome.exchange)
@@ -129,14 +149,29 @@ class Recording:
     def _write_resolution(
         self, sink: Sink, outcome: Outcome, resolution: Resolution, at: float
     ) -> None:
-        exchange = self._exchanges.get(outcome.exchange)
+        place = self._place(outcome, at)
+        if place is not None:
+            sink.capture({"type": "resolution", **place, "answer": resolution.answer})
+
+    def _write_grant(self, sink: Sink, outcome: Outcome, told: Told, at: float) -> None:
+        place = self._place(outcome, at)
+        if place is None:
+            return
+        line = {"type": "grant", **place, "answer": told.answer, "seconds": told.seconds}
+        if told.scope is not None:
+            scope = {"on": told.scope.on, "names": list(told.scope.names)}
+            line |= scope | {"prefix": told.scope.prefix}
+        if told.scope is not None and not self._redactor.clean(encode_line(line).decode()):
+            line |= {"names": [], "prefix": None}  # its place counts: others are known by number
+        sink.capture(line)
+
+    def _place(self, outcome: Outcome, at: float) -> dict[str, Any] | None:
+        """Return where in the capture *outcome* asked, None where that is not (any more) known."""
+        exchange = self._exchanges.get(outcome.exchange) or self._late.get(outcome.exchange)
         if exchange is None or outcome.number not in exchange.asked:
-            return  # it ended before: nothing later depends on the answer
-        sink.capture(
-            {"type": "resolution", "exchange": exchange.ordinal, "at": at,
-             "input": exchange.asked[outcome.number], "number": outcome.number,
-             "answer": resolution.answer}
-        )  # fmt: skip
+            return None
+        asked = exchange.asked[outcome.number]
+        return {"exchange": exchange.ordinal, "at": at, "input": asked, "number": outcome.number}
 
     def _line(self, given: Input, ordinal: int, at: float) -> dict[str, Any]:
         place = {"exchange": ordinal, "at": at}
@@ -174,6 +209,10 @@ def open_recording(
     }  # fmt: skip
     writer = CaptureWriter(folder, header=header, time=started)
     return Recording(writer, scanner, clock=clock, started=started)
+
+
+def _write(sink: Sink, line: dict[str, Any]) -> None:
+    sink.capture(line)
 
 
 def _size(given: Input) -> int:

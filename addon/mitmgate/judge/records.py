@@ -58,6 +58,7 @@ def outcome_record(
     }
     record |= {"protocol": subject.protocol} if subject.protocol is not None else {}
     record |= {"tags": list(subject.tags)} if subject.tags else {}
+    record |= {"grant": outcome.grant} if outcome.grant else {}
     return record if scanner is None else scrub(record, scanner)
 
 
@@ -72,8 +73,20 @@ def resolution_record(
         "operator": resolution.operator,
         "reason": None if resolution.reason is None else _short(resolution.reason),
         "waited": round(resolution.waited, 3),
+        "lasting": resolution.lasting,
+        "on": resolution.on,
+        "grant": resolution.grant,
+        "key": resolution.key,
+        "peer": _peer(resolution),
     }
     return record if scanner is None else scrub(record, scanner)
+
+
+def _peer(resolution: Resolution) -> dict[str, int] | None:
+    if resolution.peer is None:
+        return None
+    uid, pid = resolution.peer
+    return {"uid": uid, "pid": pid}
 
 
 def completion_record(

@@ -40,6 +40,7 @@ CODES: Mapping[str, Told] = {
     "request_timeout": Told(408, retry=True),
     "upstream_failed": Told(502, retry=True),
     "upstream_certificate": Told(502),
+    "upstream_proxy_failed": Told(502, retry=True),
     "malformed_answer": Told(502),
     "unresolvable": Told(502, retry=True),
     "internal_error": Told(502, retry=True),

@@ -23,9 +23,11 @@ from mitmgate.judge.delegations import with_delegations
 from mitmgate.judge.effects import Concluded, Weighed, on_surface, refused, weigh
 from mitmgate.judge.egress import Judged, judge_egress, judge_opening, judged
 from mitmgate.judge.egress_texts import HOST
+from mitmgate.judge.handling import judge_unread
 from mitmgate.judge.homes import without_logins
 from mitmgate.judge.inputs import RequestInput
 from mitmgate.judge.outcome import Subject
+from mitmgate.judge.overrides import with_overrides
 from mitmgate.judge.prepare import PreparedRequest
 from mitmgate.judge.state import Exchange, Memory
 from mitmgate.policy.decide import decide
@@ -60,7 +62,7 @@ def judge_request(policy: Policy, memory: Memory, prepared: PreparedRequest) -> 
     exchange.shown, exchange.policy = prepared.input.shown, policy
     if refusal is not None:
         return exchange, Concluded(exchange.subject, Weighed(refusal), concluded.findings)
-    return exchange, concluded
+    return exchange, with_overrides(Context(policy, memory, exchange), prepared, concluded)
 
 
 def _judge(policy: Policy, memory: Memory, prepared: PreparedRequest, agent: str) -> Judged:
@@ -75,11 +77,11 @@ def _judge(policy: Policy, memory: Memory, prepared: PreparedRequest, agent: str
         channel = None  # the policy's own word on this URL counts
     exchange = Exchange(_subject(prepared, server, agent), request.exchange, endpoint)
     is_endpoint = server is not None or channel is not None or memory.endpoints.known(endpoint)
-    if prepared.problem is not None:
-        if is_endpoint and prepared.problem.code in _UNREADABLE:
-            exchange.subject = replace(exchange.subject, channel="mcp")
-        findings = prepared.findings if server is None else without_logins(prepared.findings)
-        return judged(exchange, Weighed(refused(prepared.problem)), findings)
+    if prepared.problem is not None and not _is_cut(prepared):
+        return _judge_problem(prepared, prepared.problem, exchange, is_endpoint=is_endpoint)
+    if request.unread is not None:
+        context = Context(policy, memory, exchange)
+        return judge_unread(context, prepared, is_endpoint=is_endpoint)
     if _is_upgrade(request):
         return _judge_upgrade(policy, memory, prepared, exchange, is_endpoint=is_endpoint)
     body = prepared.body
@@ -100,6 +102,23 @@ def _judge(policy: Policy, memory: Memory, prepared: PreparedRequest, agent: str
         return judged(exchange, Weighed(ambiguous), prepared.findings)
     exchange.stream = _is_stream(request)
     return _judge_rest(Context(policy, memory, exchange), prepared)
+
+
+def _judge_problem(
+    prepared: PreparedRequest, problem: WireError, exchange: Exchange, *, is_endpoint: bool
+) -> Judged:
+    subject, findings = exchange.subject, prepared.findings
+    if is_endpoint and problem.code in _UNREADABLE:
+        exchange.subject = replace(subject, channel="mcp")
+    findings = findings if subject.server is None else without_logins(findings)
+    return judged(exchange, Weighed(refused(problem)), findings)
+
+
+def _is_cut(prepared: PreparedRequest) -> bool:
+    """Tell whether what could not be read is only not there: the rest of the body."""
+    problem = prepared.problem
+    cut = problem is not None and problem.code in ("malformed_multipart", "bad_encoding")
+    return cut and prepared.input.unread is not None
 
 
 def _judge_rest(context: Context, prepared: PreparedRequest) -> Judged:
@@ -218,7 +237,7 @@ def _judge_message(
         return judged(exchange, Weighed(refused(mismatch)), findings)
     mirrors = mirrored(message, headers, params) if exchange.modern else {}
     findings = _without_mirrored(findings, mirrors)
-    return exchange, judge_client(Context(policy, memory, exchange), message, findings)
+    return exchange, judge_client(Context(policy, memory, exchange, prepared), message, findings)
 
 
 def _era_problem(

@@ -15,8 +15,9 @@ from mitmgate.judge.context import Context
 from mitmgate.judge.delegations import handed_over
 from mitmgate.judge.effects import Concluded, Weighed, cannot_wait, on_surface, refused, weigh
 from mitmgate.judge.egress import begun_before, surface_of
+from mitmgate.judge.handing import NOTHING, read_handed
 from mitmgate.judge.narrowing import narrowed
-from mitmgate.judge.prepare import Body, PreparedMessage
+from mitmgate.judge.prepare import PreparedMessage
 from mitmgate.judge.state import Opened
 from mitmgate.policy.call import EgressCall
 from mitmgate.policy.egress import decide_egress, deciding_egress
@@ -47,9 +48,11 @@ def judge_message(context: Context, prepared: PreparedMessage) -> Concluded | No
         word = weigh(context.policy, decision, found, exchange.subject)
         return Concluded(exchange.subject, word, found)
 
-    # Sessions of a realtime API hand over servers as requests of others do.
-    body = prepared.body if prepared.input.from_client else Body()
-    concluded = handed_over(context, body, findings, weighed)
+    handed = prepared.handed if prepared.input.from_client else NOTHING
+    if handed is None:
+        body = prepared.body
+        handed = read_handed(body.text, body.unread, content_type="application/json")
+    concluded = handed_over(context, handed, findings, weighed)
     final = concluded.weighed
     if final.decision.verdict is Verdict.ASK:
         final = replace(final, decision=cannot_wait(final.decision))

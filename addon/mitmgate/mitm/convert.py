@@ -49,7 +49,7 @@ def request_input(
         # Inside a tunnel an absolute-form target names a second host: show it to the judge.
         target = f"{scheme}://{request.authority}{target}"
     head = RequestHead(
-        method=request.method,
+        method=request.data.method.decode("latin-1"),  # mitmproxy's own is in capitals
         scheme=scheme,
         host=normalised(request.host),
         port=request.port,
@@ -171,6 +171,26 @@ def to_http1(request: http.Request) -> None:
     body = request.raw_content or b""
     if body or request.method in _WITH_CONTENT:
         headers["content-length"] = str(len(body))
+
+
+def pass_on(request: http.Request) -> None:
+    """Make *request* one whose body goes on to an HTTP/1.1 server as it comes."""
+    length = request.headers.get("content-length")
+    if not request.is_http2:
+        return
+    to_http1(request)
+    if length is not None:
+        request.headers["content-length"] = length
+    else:
+        request.headers.pop("content-length", None)
+        request.headers["transfer-encoding"] = "chunked"
+
+
+def framing_of(request: http.Request) -> tuple[str, str] | None:
+    """Return code and reason where the end of *request* is not what its head told."""
+    if request.is_http2 and tells_wrong_length(request):
+        return "malformed_request", "content-length is not the length of the body"
+    return trailers_of(request)
 
 
 def trailers_of(message: http.Message) -> tuple[str, str] | None:

@@ -11,6 +11,7 @@ from mitmgate.errors import WireError
 from mitmgate.judge.channels import ENDS_STREAM
 from mitmgate.judge.inputs import EventInput
 from mitmgate.mitm.core import Core, Judged, Ruling
+from mitmgate.mitm.lines import Line, LineDecoder
 from mitmgate.mitm.streams import HeldEvent, StreamEndedError
 from mitmgate.wire.body import BodyDecoder
 from mitmgate.wire.http import AnswerHead
@@ -24,11 +25,14 @@ class Token:
     """What a held event is settled with: its judgement and the block it stands in."""
 
     judged: Judged
-    block: SseBlock
+    block: SseBlock | Line
 
 
 class StreamJudge:
-    """The judge of one stream: clean events go on at once, byte for byte as they came."""
+    """The judge of one stream: clean events go on at once, byte for byte as they came.
+
+    With *lines* it is one of JSON values, each a line, and each of them is an event.
+    """
 
     def __init__(
         self,
@@ -37,6 +41,7 @@ class StreamJudge:
         *,
         exchange: str,
         head: AnswerHead,
+        lines: bool = False,
     ) -> None:
         limits = core.judge.limits
         self.bytes = 0
@@ -49,7 +54,7 @@ class StreamJudge:
         # one chunk of it can be gigabytes. MCP servers are asked not to compress.
         encoding = head.get("content-encoding")
         self._body = BodyDecoder(encoding, limit=1 << 62 if encoding is None else limits.body)
-        self._decoder = SseDecoder(limits.event)
+        self._decoder = LineDecoder(limits.event) if lines else SseDecoder(limits.event)
 
     def feed(self, chunk: bytes) -> Iterator[bytes | HeldEvent]:
         """Take in *chunk*; yield the bytes that may go on, and the events that must wait.
@@ -61,13 +66,19 @@ class StreamJudge:
             for block in self._decoder.feed(decoded):
                 yield self._piece(block)
 
+    def finish(self) -> Iterator[bytes | HeldEvent]:
+        """Yield what is left at the end of the stream; of events no client reads a part."""
+        if isinstance(self._decoder, LineDecoder):
+            for line in self._decoder.finish():
+                yield self._piece(line)
+
     def settled(self, token: object, ruling: Ruling) -> bytes:
         """Return what goes on instead of a held event after *ruling*."""
         if not isinstance(token, Token):
             raise TypeError("not a token of this stream")
         return self._apply(token.block, ruling)
 
-    def _piece(self, block: SseBlock) -> bytes | HeldEvent:
+    def _piece(self, block: SseBlock | Line) -> bytes | HeldEvent:
         if block.data is None and not any(block.notes):
             return block.raw  # keep-alives, retry and priming events carry no message
         given = EventInput(
@@ -87,17 +98,21 @@ class StreamJudge:
             return HeldEvent(self._flow, Token(judged, block))
         return self._apply(block, self._core.rule_now(judged))
 
-    def _apply(self, block: SseBlock, ruling: Ruling) -> bytes:
+    def _apply(self, block: SseBlock | Line, ruling: Ruling) -> bytes:
         if ruling.released:
-            return block.raw if ruling.text is None else replace_data(
-                block, ruling.text, keep_id=True
-            )  # fmt: skip
+            return block.raw if ruling.text is None else _replaced(block, ruling.text, keep_id=True)
         if ruling.outcome.code in ENDS_STREAM:
             raise StreamEndedError(ruling.outcome.code)
         self._denied += 1
         if self._denied > MOST_DENIED:
             raise WireError("too_many_denials", f"{MOST_DENIED} events of a stream were denied")
         if ruling.instead is None:
-            return drop_block(block)
+            return b"" if isinstance(block, Line) else drop_block(block)
         # Without an id: an error event with one makes a client reconnect and wait for ever.
-        return replace_data(block, ruling.instead, keep_id=False)
+        return _replaced(block, ruling.instead, keep_id=False)
+
+
+def _replaced(block: SseBlock | Line, text: str, *, keep_id: bool) -> bytes:
+    if isinstance(block, Line):
+        return text.encode() + (b"\n" if block.raw.endswith(b"\n") else b"")
+    return replace_data(block, text, keep_id=keep_id)

@@ -14,24 +14,26 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from mitmgate.errors import WireError
 from mitmgate.judge.outcome import Kind
-from mitmgate.judge.replies import Reply
+from mitmgate.mitm.bodies import Exchanges, line_of, reply_of
 from mitmgate.mitm.convert import (
     answer_head,
     answer_input,
     clean_request,
+    framing_of,
     modernise,
     replace_body,
     request_input,
     response_from,
-    tells_wrong_length,
     to_http1,
     trailers_of,
     unchunk,
 )
-from mitmgate.mitm.core import Core, Ruling
+from mitmgate.mitm.core import Core
 from mitmgate.mitm.dialling import Dialling, Own, Resolver
 from mitmgate.mitm.events import StreamJudge, Token
 from mitmgate.mitm.layers import adopt
+from mitmgate.mitm.lines import MEDIA_TYPES
+from mitmgate.mitm.passthrough import Passages
 from mitmgate.mitm.reach import pause_reading, widen
 from mitmgate.mitm.sockets import PENDING_BYTES, SocketJudge
 from mitmgate.mitm.streams import HeldEvent, StreamEndedError
@@ -39,15 +41,16 @@ from mitmgate.mitm.track import Track
 from mitmgate.mitm.tunnels import Tunnels
 
 
-class Gate:
+class Gate(Exchanges):
     """The mitmproxy addon. ``own`` gives the addresses that the proxy itself listens on."""
 
     name = "mitmgate"
 
     def __init__(self, core: Core, resolver: Resolver, own: Own) -> None:
         self._core = core
-        self._tunnels = Tunnels(core)
         self._dialling = Dialling(core, resolver, own)
+        self._passages = Passages(core, self._dialling)
+        self._tunnels = Tunnels(core, self._passages)
         self._tracks: dict[str, Track] = {}
 
     # Connections
@@ -61,6 +64,10 @@ class Gate:
         self._core.client_left(client.id)
         self._tunnels.client_left(client.id)
         self._dialling.client_left(client.id)
+
+    async def tls_clienthello(self, data: tls.ClientHelloData) -> None:
+        """Leave TLS closed where a rule says so."""
+        await self._tunnels.hello(data)
 
     def tls_failed_client(self, data: tls.TlsData) -> None:
         """Show that a client refused our certificate: its traffic was not inspected."""
@@ -103,18 +110,19 @@ class Gate:
     async def request(self, flow: http.HTTPFlow) -> None:
         """Judge the whole request; what is not released never reaches the server."""
         track = self._track(flow)
+        if track.upload is not None:
+            flow.request.trailers = None  # all of the body has passed already
+            return
         if flow.response is not None or flow.error is not None:
             track.fate = "denied"
             return
-        problem = trailers_of(flow.request)
-        if flow.request.is_http2 and tells_wrong_length(flow.request):
-            problem = "malformed_request", "content-length is not the length of the body"
+        problem = framing_of(flow.request)
         if problem is not None:
             self._deny(flow, track, self._fail(flow, track, "request", *problem))
             return
         connect, shown = self._tunnels.of(flow.client_conn)
         given = request_input(flow, exchange=track.exchange, connect=connect, shown=shown)
-        ruling = await self._core.decide(given, connection=_line(flow))
+        ruling = await self._core.decide(given, connection=line_of(flow))
         if ruling is None or not (ruling.released or ruling.instead):
             self._deny(flow, track, ruling)
             return
@@ -127,22 +135,27 @@ class Gate:
                 flow.request.headers[name] = value
         if flow.request.is_http2:
             to_http1(flow.request)
-        clean_request(flow.request, mcp=ruling.outcome.subject.channel == "mcp")
+        mcp = ruling.outcome.subject.channel == "mcp"
+        clean_request(flow.request, mcp=mcp)
         track.released = True
+        if not mcp:
+            self._note(given, track)
 
     # Answers
 
-    def responseheaders(self, flow: http.HTTPFlow) -> None:
+    async def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Stream what is a stream of events, judged event by event; the rest is judged whole."""
         track = self._track(flow)
         response = flow.response
         if not track.released or response is None:
             return  # our own answer
         response.headers.pop("alt-svc", None)
-        if answer_head(response).media_type != "text/event-stream":
+        lines = track.plain and _comes_in_lines(response)
+        if not lines and answer_head(response).media_type != "text/event-stream":
+            await self._passes_at_once(flow, track)
             return
         try:
-            track.stream = self._stream_judge(flow, track)
+            track.stream = self._stream_judge(flow, track, lines=lines)
         except WireError as problem:  # an encoding that nobody here can read
             ruling = self._core.fail(track.exchange, "answer", problem.code, str(problem))
             self._deny(flow, track, ruling)
@@ -164,25 +177,27 @@ class Gate:
         stream = self._track(held.flow).stream
         if stream is None or not isinstance(held.token, Token):
             return
-        connection = _line(held.flow)
+        connection = line_of(held.flow)
         ruling = await self._core.settle(held.token.judged, connection=connection)
         held.output = stream.settled(held.token, ruling)
 
     async def response(self, flow: http.HTTPFlow) -> None:
         """Judge a whole answer, or note the end of a stream."""
         track = self._track(flow)
-        if track.stream is not None and flow.response is not None:
+        passed = track.stream or track.download
+        if passed is not None and flow.response is not None:
             flow.response.trailers = None  # all of the stream has passed already
         if track.released and flow.websocket is not None:
             self._open_socket(flow, track)
             return
         try:
-            await self._judge_answer(flow, track)
+            if track.released and passed is None:
+                await self._judge_answer(flow, track)
         finally:
             self._finish(flow, track)
 
     async def _judge_answer(self, flow: http.HTTPFlow, track: Track) -> None:
-        if track.released and track.stream is None and flow.response is not None:
+        if flow.response is not None:
             problem = trailers_of(flow.response)
             if problem is not None:
                 self._deny(
@@ -190,7 +205,7 @@ class Gate:
                 )
                 return
             given = answer_input(flow, exchange=track.exchange)
-            ruling = await self._core.decide(given, connection=_line(flow))
+            ruling = await self._core.decide(given, connection=line_of(flow))
             if ruling is None or not ruling.released:
                 self._deny(flow, track, ruling)
                 return
@@ -245,6 +260,16 @@ class Gate:
 
     # What the layers ask
 
+    @property
+    def dialling(self) -> Dialling:
+        """The way to servers."""
+        return self._dialling
+
+    @property
+    def passages(self) -> Passages:
+        """The tunnels whose TLS stays closed."""
+        return self._passages
+
     def refused_head(
         self, where: Context, code: str, reason: str, request: http.Request | None
     ) -> http.Response:
@@ -264,7 +289,7 @@ class Gate:
         track = self._track(flow)
         track.fate, track.released = "upstream_failed", False
         reason = f"{flow.request.host} did not answer: {error[:200]}"
-        return response_from(_reply(self._fail(flow, track, "answer", "upstream_failed", reason)))
+        return response_from(reply_of(self._fail(flow, track, "answer", "upstream_failed", reason)))
 
     def is_refused(self, flow: http.HTTPFlow) -> bool:
         """Tell whether the response of *flow* is ours, in the place of a stream."""
@@ -314,7 +339,7 @@ class Gate:
 
     def left(self, flow: http.HTTPFlow) -> None:
         """Close what waits for *flow*: a client of HTTP/2 gave it up."""
-        self._core.client_left(_line(flow))
+        self._core.client_left(line_of(flow))
 
     def tries_next(self, flow: http.HTTPFlow) -> bool:
         """Tell whether *flow* has an address left after the one that could not be reached."""
@@ -323,36 +348,18 @@ class Gate:
     def unreachable(self, flow: http.HTTPFlow, error: str) -> http.Response:
         """Return the answer for a request whose upstream could not be reached."""
         track = self._track(flow)
-        ruling = self._dialling.refusal(track.exchange)
-        track.fate = "denied" if ruling is not None else "upstream_failed"
+        ruling = self._dialling.refusal(track.exchange, error)
+        failed = ruling is None or ruling.outcome.code.startswith("upstream_")
+        track.fate = "upstream_failed" if failed else "denied"
         if ruling is None:
             certificate = "certificate" in error.lower()
             code = "upstream_certificate" if certificate else "upstream_failed"
             reason = f"{flow.request.host} cannot be reached: {error[:200]}"
             ruling = self._core.fail(track.exchange, "dial", code, reason)
         track.released = False
-        return response_from(_reply(ruling))
+        return response_from(reply_of(ruling))
 
-    def _fail(self, flow: http.HTTPFlow, track: Track, kind: Kind, *problem: str) -> Ruling:
-        subject = self._tunnels.subject_of(flow, mcp=problem[0] == "body_too_large")
-        return self._core.fail(track.exchange, kind, *problem, subject=subject)
-
-    def _track(self, flow: http.HTTPFlow) -> Track:
-        track = self._tracks.get(flow.id)
-        if track is None:
-            track = self._tracks[flow.id] = Track(self._core.next_exchange())
-        return track
-
-    def _deny(self, flow: http.HTTPFlow, track: Track, ruling: Ruling | None) -> None:
-        if ruling is None:
-            raise RuntimeError("a request or an answer was not ruled on")
-        track.released = False
-        track.fate = "denied"
-        flow.response = response_from(_reply(ruling))
-        if flow.request.method.upper() == "HEAD":
-            flow.response.data.content = b""  # its length is told all the same (RFC 9110, 9.3.2)
-
-    def _stream_judge(self, flow: http.HTTPFlow, track: Track) -> StreamJudge:
+    def _stream_judge(self, flow: http.HTTPFlow, track: Track, *, lines: bool) -> StreamJudge:
         if flow.response is None:
             raise ValueError("the flow has no answer")
 
@@ -361,22 +368,11 @@ class Gate:
             flow,
             exchange=track.exchange,
             head=answer_head(flow.response),
+            lines=lines,
         )
 
-    def _finish(self, flow: http.HTTPFlow, track: Track) -> None:
-        if self._tracks.pop(flow.id, None) is None:
-            return
-        self._dialling.forget(track.exchange)
-        self._core.complete(track.completion(flow))
-        self._core.end(track.exchange)
 
-
-def _line(flow: http.HTTPFlow) -> str:
-    """Return what a waiting answer goes to: the connection, of HTTP/2 one stream."""
-    return flow.id if flow.client_conn.alpn == b"h2" else flow.client_conn.id
-
-
-def _reply(ruling: Ruling) -> Reply:
-    if ruling.reply is None:
-        raise RuntimeError("a denial without a reply")
-    return ruling.reply
+def _comes_in_lines(response: http.Response) -> bool:
+    """Tell whether this may be a stream of JSON lines: one with a length is read whole."""
+    known = "content-length" in response.headers
+    return not known and answer_head(response).media_type in MEDIA_TYPES

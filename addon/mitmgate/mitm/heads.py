@@ -62,10 +62,13 @@ def read_request(lines: Sequence[bytes]) -> http.Request:
     if len(parts) != 3 or parts[2] not in _VERSIONS:
         raise WireError("malformed_request", "the request line is not one of HTTP/1.0 or HTTP/1.1")
     try:
-        return http1.read_request_head(list(lines))
+        request = http1.read_request_head(list(lines))
     except ValueError:
         _check_target(parts[0], parts[1])
         raise WireError("malformed_request", "the head of the request cannot be read") from None
+    if parts[0] != b"CONNECT":
+        _check_target(parts[0], parts[1])  # mitmproxy reads A-labels by the rules of 2003
+    return request
 
 
 def read_response(lines: Sequence[bytes]) -> http.Response:
@@ -79,6 +82,8 @@ def read_response(lines: Sequence[bytes]) -> http.Response:
 def _check_target(method: bytes, target: bytes) -> None:
     """Raise ``WireError('bad_authority')`` where the host of *target* is what cannot be read."""
     authority = target
+    if target.startswith(b"/"):
+        return
     if method != b"CONNECT":
         _, scheme, rest = target.partition(b"://")
         if not scheme:

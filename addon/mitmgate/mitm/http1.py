@@ -45,6 +45,7 @@ HEAD_SECONDS = 30.0  # for a whole head, once its first byte has come
 BODY_SECONDS = 60.0  # for a whole body, and a second more for every LEAST_RATE bytes of it
 LEAST_RATE = 1024
 LINGER_SECONDS = 1.0  # what comes after a refusal is read and dropped: a reset would take it away
+LINGER_BYTES = 16 * 1024 * 1024  # and no more than so much: some clients never look for an answer
 WAITING_BYTES = 1024 * 1024  # that a client may send before it has its answer
 MOST_INTERIM = 32  # answers 1xx before the final one
 
@@ -117,7 +118,7 @@ class GateHttp1Server(_Reading, Http1Server):
         self._keeper = keeper
         self._is_line = False  # the first line of a head was seen
         self._since: float | None = None  # when a message began that is not whole yet
-        self._taken = 0
+        self._taken = self._dropped = 0
         self._timed = False
         self._trailers: http.Headers | None = None
 
@@ -268,8 +269,10 @@ class GateHttp1Server(_Reading, Http1Server):
 
     def linger(self, event: events.Event) -> Commands:
         """Drop what comes after a refusal, for a moment."""
+        if isinstance(event, events.DataReceived):
+            self._dropped += len(event.data)
         self.buf = ReceiveBuffer()
-        if isinstance(event, events.ConnectionClosed):
+        if isinstance(event, events.ConnectionClosed) or self._dropped > LINGER_BYTES:
             yield commands.CloseConnection(self.conn)
             self.state = self.done
 

@@ -21,6 +21,7 @@ from mitmproxy.proxy.layers.http._events import (
     ErrorCode,
     RequestProtocolError,
     ResponseData,
+    ResponseEndOfMessage,
     ResponseProtocolError,
 )
 from mitmproxy.proxy.layers.websocket import WebsocketLayer
@@ -71,15 +72,15 @@ class EventJudge(Protocol):
     def feed(self, chunk: bytes) -> Iterator[bytes | HeldEvent]:
         """Take in *chunk*, yield what may go on."""
 
+    def finish(self) -> Iterator[bytes | HeldEvent]:
+        """Yield what may go on at the end."""
+
 
 class StreamKeeper(SocketKeeper, RefusalKeeper, Protocol):
     """What the layers need of the gate."""
 
     def stream_of(self, flow: http.HTTPFlow) -> EventJudge | None:
         """Return the judge of the stream of *flow*, or None when it is no event stream."""
-
-    def is_refused(self, flow: http.HTTPFlow) -> bool:
-        """Tell whether the response of *flow* is ours, in the place of a stream."""
 
     def pause(self, flow: http.HTTPFlow, *, paused: bool) -> None:
         """Stop reading from the server of *flow*, or go on."""
@@ -139,12 +140,16 @@ class GateHttpStream(RefusingStream):
     def state_stream_response_body(self, event: events.Event) -> layer.CommandGenerator[None]:
         """Pass on a streamed body; events of an event stream only as they were judged."""
         judge = self._keeper.stream_of(self.flow)
-        if judge is None or not isinstance(event, ResponseData):
+        if judge is None or not isinstance(event, ResponseData | ResponseEndOfMessage):
             yield from super().state_stream_response_body(event)
             return
         try:
-            self._queued = max(0, self._queued - len(event.data))
-            yield from self._judged(judge, event.data)
+            if isinstance(event, ResponseEndOfMessage):
+                yield from self._judged(judge.finish())
+                yield from super().state_stream_response_body(event)
+            else:
+                self._queued = max(0, self._queued - len(event.data))
+                yield from self._judged(judge.feed(event.data))
         except StreamEndedError as error:
             self._last_words(error)
             yield self._to_server_end()
@@ -174,7 +179,11 @@ class GateHttpStream(RefusingStream):
             if not error:
                 self.context.server = self.flow.server_conn = connection
                 return True
-        self.flow.response = safely(lambda: self._keeper.unreachable(self.flow, error or ""))
+        response = safely(lambda: self._keeper.unreachable(self.flow, error or ""))
+        if self.client_state != self.state_done:
+            yield from self.answer_now(response)
+            return False
+        self.flow.response = response
         self.flow.response.timestamp_start = time.time()
         yield from self.send_response()
         return False
@@ -199,9 +208,9 @@ class GateHttpStream(RefusingStream):
             logger.error("no denial for a failed stream: %s", type(failure).__name__)
             return b""
 
-    def _judged(self, judge: EventJudge, chunk: bytes) -> layer.CommandGenerator[None]:
+    def _judged(self, pieces: Iterator[bytes | HeldEvent]) -> layer.CommandGenerator[None]:
         ready = bytearray()
-        for number, piece in enumerate(judge.feed(chunk), start=1):
+        for number, piece in enumerate(pieces, start=1):
             wait: SseEventHook | SseTurnHook | None = None
             if not isinstance(piece, bytes):
                 wait = SseEventHook(piece)

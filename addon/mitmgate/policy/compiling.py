@@ -185,6 +185,7 @@ def egress_rule(entry: EgressRuleEntry, layer: str = "") -> EgressRule:
         max_session=None if entry.max_session is None else syntax.parse_size(entry.max_session),
         websocket=entry.websocket,
         dns=entry.dns,
+        inspect=entry.inspect,
         effects=_effects_of(entry),
         circumstances=_circumstances(entry),
         layer=layer,

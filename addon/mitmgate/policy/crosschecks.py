@@ -6,11 +6,13 @@ values have, and skip whatever is malformed: the models have reported that.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 from mitmgate.errors import Problem
 from mitmgate.policy import syntax
+from mitmgate.policy.egress_rule import HTTPS
 from mitmgate.policy.syntax import ServerUrl
 from mitmgate.strictyaml import Document, KeyPath, did_you_mean
 
@@ -24,6 +26,7 @@ def cross_problems(document: Document, others: Sequence[Document] = ()) -> list[
         *_equal_urls(document),
         *_equal_static_names(document),
         *(problem for layer in layers for problem in _bad_rules(layer)),
+        *(problem for layer in layers for problem in _closed_servers(document, layer)),
         *_bad_allowances(document),
     ]
 
@@ -121,10 +124,12 @@ def _bad_rules(document: Document) -> Iterator[Problem]:
 
 def _bad_egress(document: Document, path: KeyPath, rule: dict[str, Any]) -> Iterator[Problem]:
     if rule.get("then") == "deny":
-        for key in ("max_request", "max_session", "websocket", "dns"):
-            if rule.get(key):
+        for key in ("max_request", "max_session", "websocket", "dns", "inspect"):
+            if rule.get(key) and rule[key] != "body":
                 yield document.problem((*path, key), "what is denied does not go on",
                                        hint=f"remove {key}, or say then: allow or ask")  # fmt: skip
+    if rule.get("inspect") == "none":
+        yield from _bad_passthrough(document, path, rule)
     protocol = rule.get("protocol")
     spoken = protocol if isinstance(protocol, list) else [protocol]
     if rule.get("websocket") and protocol is not None and "websocket" not in spoken:
@@ -132,10 +137,53 @@ def _bad_egress(document: Document, path: KeyPath, rule: dict[str, Any]) -> Iter
                                hint="add websocket to protocol, or remove one")  # fmt: skip
 
 
+_SEEN_INSIDE = (
+    "methods", "paths", "protocol", "max_request", "max_session", "websocket", "dns", "oauth",
+)  # fmt: skip
+
+
+def _bad_passthrough(document: Document, path: KeyPath, rule: dict[str, Any]) -> Iterator[Problem]:
+    if rule.get("then") == "ask":
+        yield document.problem((*path, "inspect"), "nothing can wait where TLS stays closed",
+                               hint="say then: allow, or inspect: headers")  # fmt: skip
+    for key in _SEEN_INSIDE:
+        if rule.get(key):
+            yield document.problem((*path, key), f"TLS stays closed, so nobody sees {key}",
+                                   hint=f"remove {key}, or say inspect: body")  # fmt: skip
+    for host in _listed(rule.get("host")):
+        if isinstance(host, str) and host.startswith("*"):
+            yield document.problem((*path, "host"), f"{host} is no exact name, and inspect: none "
+                                   "needs one", hint="name each host")  # fmt: skip
+    if any(port != HTTPS for port in _listed(rule.get("ports")) if port is not None):
+        yield document.problem((*path, "ports"), f"TLS stays closed on port {HTTPS} only",
+                               hint="remove ports, or say inspect: body")  # fmt: skip
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value]
+
+
+def _closed_servers(policy: Document, document: Document) -> Iterator[Problem]:
+    """Find hosts of MCP servers where a rule would keep TLS closed."""
+    servers = _child(policy.value, "servers")
+    hosts: dict[str, str] = {}
+    for name, entry in servers.items() if isinstance(servers, dict) else ():
+        with contextlib.suppress(ValueError):
+            hosts[syntax.parse_server_url(str(_child(entry, "url"))).host] = name
+    for path, rule in _entries(document, "egress"):
+        if _child(rule, "inspect") != "none":
+            continue
+        for host in _listed(_child(rule, "host")):
+            server = hosts.get(host.lower().removesuffix(".")) if isinstance(host, str) else None
+            if server is not None:
+                yield document.problem((*path, "host"), f"{host} is the host of server {server}, "
+                                       "whose calls are judged", hint="remove inspect")  # fmt: skip
+
+
 def _opening_floor(document: Document) -> Iterator[Problem]:
     for path, rule in _entries(document, "egress"):
-        for key in ("websocket", "dns"):
-            if _child(rule, key):
+        for key in ("websocket", "dns", "inspect"):
+            if _child(rule, key) not in (None, False, "body"):
                 yield document.problem((*path, key), "a locked rule opens nothing",
                                        hint="say it in a rule of the policy")  # fmt: skip
 

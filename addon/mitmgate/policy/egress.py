@@ -17,7 +17,7 @@ from mitmgate.policy.decide import (
     stricter,
     told,
 )
-from mitmgate.policy.egress_rule import WEB_PORTS, EgressRule
+from mitmgate.policy.egress_rule import HTTPS, WEB_PORTS, EgressRule
 from mitmgate.policy.url_paths import perhaps_below, surely_below
 from mitmgate.policy.verdict import Decision, ShadowMatch, Verdict
 
@@ -37,8 +37,8 @@ def deciding_egress(policy: Policy, call: EgressCall) -> EgressRule | None:
     """Return the rule that decides *call*, None where that is ``egress.otherwise``.
 
     Where the locked layer decides, it is that rule with what the policy's own rule opens
-    (``websocket``, ``dns``, ``oauth``): a floor opens nothing. ``max_session`` is the smaller one
-    of both layers.
+    (``websocket``, ``dns``, ``oauth``, ``inspect``): a floor opens nothing. ``max_session`` is the
+    smaller one of both layers.
     """
     usual = is_usual_port(policy, call.host, call.port)
     own = _first(policy.egress_rules, call, usual=usual)
@@ -46,7 +46,7 @@ def deciding_egress(policy: Policy, call: EgressCall) -> EgressRule | None:
     if floor is None:
         return own
     if own is None:
-        return replace(floor, websocket=None, dns=False, oauth=False)
+        return replace(floor, websocket=None, dns=False, oauth=False, inspect="body")
     limits = [one.max_session for one in (own, floor) if one.max_session is not None]
     wins = floor.verdict >= own.verdict and floor.verdict is not Verdict.ALLOW
     return replace(
@@ -54,6 +54,7 @@ def deciding_egress(policy: Policy, call: EgressCall) -> EgressRule | None:
         websocket=own.websocket,
         dns=own.dns,
         oauth=own.oauth,
+        inspect=own.inspect,
         max_session=min(limits, default=None),
     )
 
@@ -83,6 +84,36 @@ def budgets_of(policy: Policy, call: EgressCall) -> tuple[Budget, ...]:
     return tuple(Budget(rule, locked) for rule, locked in found if rule is not None)
 
 
+def uninspected(policy: Policy, call: EgressCall) -> EgressRule | None:
+    """Return the rule by which TLS to the host and port of *call* stays closed, or None.
+
+    Nothing but the agent, host, port and time of *call* is looked at: nothing else is known. So a
+    rule above it that may be for some requests to this host keeps TLS open, and so do a locked rule
+    that may stop one, and an MCP server of this host.
+    """
+    local = _is_local(policy, call.host)
+    if (call.port != HTTPS and not local) or call.host in policy.servers_by_host:
+        return None
+    usual = is_usual_port(policy, call.host, call.port)
+    meant = (rule for rule in policy.egress_rules if _may_be_for(rule, call, usual=usual))
+    own = next((rule for rule in meant if not rule.effects.shadow), None)
+    if own is None or own.inspect != "none" or own.verdict is not Verdict.ALLOW:
+        return None
+    for floor in policy.locked_egress:
+        if _may_be_for(floor, call, usual=usual):
+            limited = floor.max_request is not None or floor.max_session is not None
+            if floor.verdict is not Verdict.ALLOW or limited:
+                return None
+            if floor.is_plain:
+                break
+    return own
+
+
+def _may_be_for(rule: EgressRule, call: EgressCall, *, usual: bool) -> bool:
+    there = rule.hosts.matches(call.host) and rule.has_port(call.port, usual=usual)
+    return there and rule.circumstances.miss(call) is None
+
+
 def connect_denied(policy: Policy, host: str, port: int) -> Decision | None:
     """Return the denial of a tunnel to the normalised *host* and *port*, or None: go on.
 
@@ -99,6 +130,10 @@ def is_usual_port(policy: Policy, host: str, port: int) -> bool:
     """Say whether *port* is open at the normalised *host* without a rule that names it."""
     if port in WEB_PORTS or policy.serves_origin(host, port):
         return True
+    return _is_local(policy, host)
+
+
+def _is_local(policy: Policy, host: str) -> bool:
     # Names that the operator put on this machine by hand are test servers on free ports.
     static = policy.resolve(host)
     return static is not None and classify(static) is AddressClass.LOOPBACK

@@ -95,6 +95,12 @@ class EgressRuleEntry(RuleEntry):
         description="Let DNS over HTTPS through, which is denied else.",
         examples=[True],
     )
+    inspect: Literal["body", "headers", "none"] = Field(
+        default="body",
+        description="What is read: everything; of bodies above 32 MiB only the heads, so that they "
+        "pass as they come; or nothing, since TLS is not opened (one exact host, port 443).",
+        examples=["headers"],
+    )
     oauth: bool = Field(
         default=False,
         description="These hosts issue tokens: a token request may carry assertions there.",

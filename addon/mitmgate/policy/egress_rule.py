@@ -9,7 +9,11 @@ from mitmgate.net.domains import DomainSet
 from mitmgate.policy.rules import ALWAYS, Circumstances, Effects
 from mitmgate.policy.verdict import Verdict
 
-WEB_PORTS = frozenset({80, 443, 8080, 8443})
+HTTPS = 443
+WEB_PORTS = frozenset({80, HTTPS, 8080, 8443})
+
+type Inspect = Literal["body", "headers", "none"]
+"""What is read of what a rule lets through."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +24,8 @@ class EgressRule:
     ones: a rule that says nothing of ports opens none. ``paths`` are prefixes without a slash at
     the end, ``""`` is all. ``max_request`` and ``max_session`` are in bytes. ``websocket`` says
     which messages of WebSockets may pass, ``dns`` that DNS over HTTPS may. ``oauth`` says that the
-    hosts issue tokens: a token request may carry assertions there.
+    hosts issue tokens: a token request may carry assertions there. ``inspect`` says what is read:
+    all, only the heads of what is too large to be kept, or not even that, since TLS stays closed.
     """
 
     id: str
@@ -37,6 +42,7 @@ class EgressRule:
     max_session: int | None = None
     websocket: Literal["text", "any"] | None = None
     dns: bool = False
+    inspect: Inspect = "body"
 
     @property
     def verdict(self) -> Verdict:
@@ -46,8 +52,12 @@ class EgressRule:
     @property
     def is_outright(self) -> bool:
         """Whether it says of a host and a port alone what it says of any request there."""
-        plain = self.methods is None and self.paths is None and self.protocols is None
-        return plain and self.circumstances == ALWAYS
+        return self.is_plain and self.circumstances == ALWAYS
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it is for any request to its hosts and ports, of whom and when it is for."""
+        return self.methods is None and self.paths is None and self.protocols is None
 
     def has_port(self, port: int, *, usual: bool) -> bool:
         """Say whether *port* is meant, which is *usual* at the host or not."""

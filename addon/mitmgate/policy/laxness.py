@@ -143,7 +143,7 @@ class EgressKind:
 
     *tunnels* says that a tunnel may lead to an MCP server, so that the refusal of a host, whatever
     the request is, is more than the denial of each request there; *opening*, that a new rule has
-    ``oauth``, ``websocket`` or ``dns``.
+    ``oauth``, ``websocket``, ``dns`` or ``inspect``.
     """
 
     lasts: tuple[Verdict, Verdict]
@@ -201,7 +201,8 @@ def _refuses_tunnels(rule: EgressRule) -> bool:
 
 def opens_more(rule: EgressRule) -> bool:
     """Say whether *rule* opens what no rule opens that does not say so."""
-    return rule.oauth or rule.dns or rule.websocket is not None
+    opens = rule.oauth or rule.dns or rule.websocket is not None
+    return opens or rule.inspect != "body"
 
 
 def _opens(old: EgressRule, new: EgressRule) -> Laxer | None:
@@ -209,10 +210,13 @@ def _opens(old: EgressRule, new: EgressRule) -> Laxer | None:
         return "oauth"
     if _MESSAGES[new.websocket] > _MESSAGES[old.websocket]:
         return "websocket"
-    return "dns" if new.dns and not old.dns else None
+    if new.dns and not old.dns:
+        return "dns"
+    return "inspect" if _UNREAD[new.inspect] > _UNREAD[old.inspect] else None
 
 
 _MESSAGES: Final = {None: 0, "text": 1, "any": 2}
+_UNREAD: Final = {"body": 0, "headers": 1, "none": 2}
 
 
 def _has_less_limits(old: EgressRule, new: EgressRule) -> bool:

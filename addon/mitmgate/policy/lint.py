@@ -14,7 +14,7 @@ from mitmgate.errors import Problem
 from mitmgate.net.domains import DomainSet, parse_domain_pattern
 from mitmgate.policy.compiled import Policy
 from mitmgate.policy.conditions import WILDCARD
-from mitmgate.policy.egress_rule import EgressRule
+from mitmgate.policy.egress_rule import HTTPS, EgressRule
 from mitmgate.policy.globs import GlobSet
 from mitmgate.policy.guards import domains_cover, egress_covers
 from mitmgate.policy.hidden import LISTED
@@ -35,6 +35,7 @@ def lint(policy: Policy, document: Document) -> list[Problem]:
         *_for_nobody(policy, document),
         *_too_broad(policy, document),
         *_carriers(policy, document),
+        *_unread(policy, document),
         *_shadowed_mcp(policy, document),
         *_shadowed_egress(policy, document),
         *_hiding_nothing(policy, document),
@@ -148,6 +149,35 @@ def _carriers(policy: Policy, document: Document) -> Iterator[Problem]:
                     hint="deny it in a rule above, or name the paths that are meant",
                 )
                 break
+
+
+def _unread(policy: Policy, document: Document) -> Iterator[Problem]:
+    """Find rules that leave unread more than they need, or less than they say."""
+    rules = _own(policy.egress_rules)
+    for number, one in enumerate(rules):
+        path = ("egress", "rules", number, "inspect")
+        if one.inspect == "headers" and one.methods is None:
+            yield document.problem(
+                path,
+                f"rule {one.id} lets large uploads out unread, by every method",
+                hint="say methods: [GET, HEAD] where only downloads are large",
+            )
+        if one.inspect == "none":
+            opener = next((rule for rule in rules[:number] if _keeps_open(rule, one)), None)
+            if opener is not None:
+                yield document.problem(
+                    path,
+                    f"rule {one.id} keeps no TLS closed: {opener.id}, above it, may be for some "
+                    "requests to these hosts, so that they are read",
+                    hint=f"move {one.id} up, or give it other hosts",
+                )
+
+
+def _keeps_open(above: EgressRule, rule: EgressRule) -> bool:
+    port = above.ports is None or HTTPS in above.ports
+    shadow = above.effects.shadow or above.inspect == "none"
+    anyone = above.circumstances == Circumstances()
+    return port and anyone and not shadow and all(map(above.hosts.matches, rule.hosts.exact))
 
 
 def _closes(rule: EgressRule) -> bool:

@@ -12,7 +12,7 @@ new rules are taken to stand above those that are gone.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
@@ -25,11 +25,11 @@ MAX_PAIRS: Final = 200_000
 
 type Laxer = Literal[
     "verdict", "ambiguous", "hide", "redact", "stops", "findings", "oauth", "websocket", "dns",
-    "limits", "tunnel", "unclear",
+    "inspect", "limits", "tunnel", "unclear",
 ]  # fmt: skip
 """What may be laxer. ``ambiguous``: a doubtful key was a denial. ``stops``: what findings stopped
-goes on redacted. ``limits``: what was too much was denied. ``tunnel``: CONNECT was refused.
-``unclear``: there are too many rules to tell."""
+goes on redacted. ``inspect``: less is read. ``limits``: what was too much was denied. ``tunnel``:
+CONNECT was refused. ``unclear``: there are too many rules to tell."""
 
 _PAST: Final = {Verdict.ALLOW: "allowed", Verdict.ASK: "asked", Verdict.DENY: "denied"}
 _NOW: Final = {Verdict.ALLOW: "allows", Verdict.ASK: "asks", Verdict.DENY: "denies"}
@@ -221,26 +221,23 @@ class _Comparison[R: (McpRule, EgressRule)]:
         return f"locked rule {rule.id}" if self._locked else f"rule {rule.id}"
 
 
+_DID: Final[Mapping[Laxer, str]] = {
+    "ambiguous": "it denied ambiguous keys",
+    "hide": "it hid what it denied",
+    "redact": "it redacted",
+    "stops": "and what findings stopped is redacted",
+    "findings": "it was stricter about findings",
+    "oauth": "it had no oauth",
+    "websocket": "it had no websocket",
+    "dns": "it had no dns",
+    "inspect": "it read more",
+    "limits": "it had a smaller limit",
+    "tunnel": "it refused tunnels",
+}
+
+
 def _did(rule: McpRule | EgressRule, what: Laxer) -> str:
-    match what:
-        case "ambiguous":
-            return "it denied ambiguous keys"
-        case "hide":
-            return "it hid what it denied"
-        case "redact":
-            return "it redacted"
-        case "stops":
-            return "and what findings stopped is redacted"
-        case "findings":
-            return "it was stricter about findings"
-        case "oauth" | "websocket" | "dns":
-            return f"it had no {what}"
-        case "limits":
-            return "it had a smaller limit"
-        case "tunnel":
-            return "it refused tunnels"
-        case "verdict" | "unclear":
-            return f"it {_PAST[rule.verdict]}"
+    return _DID.get(what) or f"it {_PAST[rule.verdict]}"
 
 
 def _does(rule: McpRule | EgressRule, what: Laxer, other: McpRule | EgressRule | None) -> str:
@@ -258,32 +255,31 @@ def _does(rule: McpRule | EgressRule, what: Laxer, other: McpRule | EgressRule |
             return f"is laxer about findings{above}"
         case "oauth" | "websocket" | "dns":
             return f"has {what}{above}"
+        case "inspect":
+            return f"reads less than {other.id}" if other else "reads less"
         case "limits":
             return f"has a weaker limit than {other.id}" if other else "has a weaker limit"
         case "verdict" | "tunnel" | "unclear":
             return f"{_NOW[rule.verdict]}{above}"
 
 
+_BECAME: Final[Mapping[Laxer, str]] = {
+    "hide": " no longer hides",
+    "redact": " redacts less",
+    "stops": " redacts what findings stopped",
+    "findings": " is laxer about findings",
+    "oauth": " has oauth",
+    "websocket": " opens WebSockets to more",
+    "dns": " has dns",
+    "inspect": " reads less",
+    "limits": " has a weaker limit",
+}
+
+
 def _became(old: McpRule | EgressRule, new: McpRule | EgressRule, what: Laxer) -> str:
-    match what:
-        case "ambiguous":
-            return f" looks at something else and {_NOW[new.verdict]}"
-        case "hide":
-            return " no longer hides"
-        case "redact":
-            return " redacts less"
-        case "stops":
-            return " redacts what findings stopped"
-        case "findings":
-            return " is laxer about findings"
-        case "oauth" | "dns":
-            return f" has {what}"
-        case "websocket":
-            return " opens WebSockets to more"
-        case "limits":
-            return " has a weaker limit"
-        case "verdict" | "tunnel" | "unclear":
-            return f": {new.verdict.word}, was {old.verdict.word}"
+    if what == "ambiguous":
+        return f" looks at something else and {_NOW[new.verdict]}"
+    return _BECAME.get(what) or f": {new.verdict.word}, was {old.verdict.word}"
 
 
 def longest_rising(numbers: Sequence[int]) -> list[int]:

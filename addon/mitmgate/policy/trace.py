@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from mitmgate.policy.call import Call, EgressCall
 from mitmgate.policy.compiled import Policy
@@ -85,13 +85,23 @@ def _tried_egress(
         if miss is None and rule.effects.shadow and not locked:
             steps.append(Step(rule.id, False, _shadowed(rule), layer))
         elif miss is None:
-            more = ", but the body is larger than its max_request"
-            told = more if is_too_large(rule, call) else ""
-            steps.append(Step(rule.id, True, f"every condition holds{told}", layer))
+            steps.append(Step(rule.id, True, f"every condition holds{_more(rule, call)}", layer))
             return steps
         else:
             steps.append(Step(rule.id, False, why_no_egress(rule, miss), layer))
     return steps
+
+
+def _more(rule: EgressRule, call: EgressCall) -> str:
+    if is_too_large(rule, call):
+        return ", but the body is larger than its max_request"
+    return _INSPECTED.get(rule.inspect, "")
+
+
+_INSPECTED: Final = {
+    "headers": ", and of a body above 32 MiB only the head is read",
+    "none": ", and TLS is not opened where CONNECT and TLS name this host",
+}
 
 
 def _shadowed(rule: McpRule | EgressRule) -> str:

@@ -9,7 +9,7 @@ from typing import Any
 
 from mitmgate.wire.a2a import is_card
 from mitmgate.wire.http import Headers
-from mitmgate.wire.packed import MAX_DERIVED, Packed, may_be_packed, read_packed
+from mitmgate.wire.packed import MAX_DERIVED, Packed, is_media, may_be_packed, read_packed
 
 __all__ = [
     "DEFINING_METHODS",
@@ -189,7 +189,10 @@ class _Walk:
             if self._derive and isinstance(value, str) and may_be_packed(key, members):
                 media_type = members.get("mimeType")
                 known = media_type if isinstance(media_type, str) else None
-                todo.append((place, Packed(value, known)))
+                packed = Packed(value, known)
+                if self._surface is Surface.RESULTS and is_media(packed):
+                    continue
+                todo.append((place, packed))
             if told is not None and key in told:
                 todo.append((place, _Elsewhere(value, told[key])))
             else:
