@@ -34,11 +34,16 @@ from mitmgate.control.models import (
     StateEvent,
 )
 from mitmgate_tui.app import Console, Options
+from mitmgate_tui.board import Board
 from mitmgate_tui.client import Client
 from mitmgate_tui.clock import Clock
 
 KEY = "operator-key-of-the-tests"
 NOW = 1_772_654_047.0
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--snapshot-update", action="store_true", help="write tests/tui/snapshots")
 
 
 def make_row(name: str, **changes: Any) -> Row:
@@ -84,6 +89,7 @@ class FakeProxy:
     trouble: str | None = None
     policy_trouble: str | None = None
     readers: int = 0
+    pages: dict[str, str] = field(default_factory=dict)
     _queues: list[asyncio.Queue[bytes | None]] = field(default_factory=list)
     _server: _Server | None = None
     _task: asyncio.Task[None] | None = None
@@ -92,6 +98,7 @@ class FakeProxy:
         routes = [
             Route("/v1/events", self._events),
             Route("/v1/pending/{id}", self._decide, methods=["POST"]),
+            Route("/v1/{page}", self._page),
         ]
         config = uvicorn.Config(
             Starlette(routes=routes), uds=str(self.path), log_config=None, lifespan="off",
@@ -167,6 +174,10 @@ class FakeProxy:
                 yield line
 
         return StreamingResponse(lines(), media_type="application/x-ndjson")
+
+    async def _page(self, request: Request) -> Response:
+        page = self.pages.get(request.path_params["page"])
+        return Response(status_code=404) if page is None else Response(page)
 
     async def _decide(self, request: Request) -> Response:
         if not self._knows(request):
@@ -268,7 +279,7 @@ def open_desk(proxy: FakeProxy) -> OpenDesk:
         client = Client(proxy.path, key, operator="test")
         app = Console(client, clock=clock.clock(), options=options)
         if max_rows is not None:
-            app.board.max_rows = max_rows
+            app.board = Board(max_rows)
         async with app.run_test(size=size, notifications=True) as pilot:
             desk = Desk(proxy, clock, app, pilot)
             await desk.until(lambda: app.board.gone is None)

@@ -119,6 +119,5 @@ def test_the_console_never_loads_the_proxy() -> None:
         "print(*(n for n in sys.modules if n.partition('.')[0] in ('mitmproxy', 'mitmgate')))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert set(done.stdout.split()) == {
-        "mitmgate", "mitmgate.control", "mitmgate.control.models", "mitmgate.errors",
-    }  # fmt: skip
+    others = {name for name in done.stdout.split() if not name.startswith("mitmgate.control.")}
+    assert others == {"mitmgate", "mitmgate.control", "mitmgate.errors"}

@@ -10,6 +10,7 @@ from textual.widgets import Input
 
 from mitmgate_tui.screens.detail import DetailScreen
 from mitmgate_tui.screens.reason import ReasonScreen
+from mitmgate_tui.widgets.waiting import MAX_GHOSTS, Waiting
 
 if TYPE_CHECKING:
     from tests.tui.conftest import Desk, OpenDesk
@@ -250,11 +251,62 @@ async def test_the_detail_screen_decides_about_its_own_row(open_desk: OpenDesk) 
         await desk.press("a")
         await settled(desk)
         assert answers(desk) == []
-        await desk.press("escape")
+        await desk.press("escape", "j")
         await desk.arm()
         await desk.press("a")
         await desk.until(lambda: desk.proxy.decided)
         assert answers(desk) == [("second.0", "allow", None)]
+
+
+async def test_a_row_that_left_stays_as_a_ghost_and_nothing_slides(desk: Desk) -> None:
+    await held(desk, "first", "second", "third")
+    await desk.until(lambda: desk.text().count("0:45 █") == 3)
+    await desk.press("j")
+    await desk.pilot.pause()
+    place = where(desk, "second")
+    desk.proxy.resolve("first.0", "deny", "timeout")
+    await desk.shows("✗ denied by timeout: first")
+    assert where(desk, "second") == place
+    assert desk.app.view
+    assert desk.app.view.target == "second.0"
+    desk.proxy.resolve("second.0", "allow", "api")
+    await desk.shows("✓ approved by api: second")
+    await desk.arm()
+    await desk.press("a")
+    await desk.until(lambda: any("does not wait" in note for note in desk.notices()))
+    assert answers(desk) == []
+    await desk.press("j")
+    await desk.until(lambda: "approved by api: second" not in desk.text())
+    assert desk.app.view.target == "third.0"
+
+
+async def test_after_an_answer_the_next_call_is_under_the_cursor(desk: Desk) -> None:
+    await held(desk, "first", "second", "third")
+    await desk.press("G")
+    await desk.arm()
+    await desk.press("d")
+    await desk.until(lambda: len(desk.app.board.waiting) == 2)
+    await desk.until(lambda: desk.app.view and desk.app.view.target == "second.0")
+
+
+async def test_ghosts_are_few_and_go_when_nothing_waits(desk: Desk) -> None:
+    names = [f"call{number:02d}" for number in range(40)]
+    await held(desk, *names)
+    for name in names[1:30]:
+        desk.proxy.resolve(f"{name}.0", "deny")
+    await desk.until(lambda: len(desk.app.board.waiting) == 11)
+    waiting = desk.app.screen.query_one(Waiting)
+    await desk.until(lambda: len(waiting.rows) == 11 + MAX_GHOSTS)
+    assert waiting.selected == "call00.0"
+    for name in (names[0], *names[30:]):
+        desk.proxy.resolve(f"{name}.0", "deny")
+    await desk.shows("⏸ nothing waits")
+    assert waiting.selected is None
+
+
+def where(desk: Desk, name: str) -> int:
+    lines = desk.text().split("\n")
+    return next(at for at, line in enumerate(lines) if "█" in line and name in line[:80])
 
 
 async def settled(desk: Desk) -> None:

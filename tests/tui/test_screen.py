@@ -220,7 +220,7 @@ async def test_rows_that_fall_out_do_not_move_the_one_under_the_cursor(open_desk
         await filled(desk, *(f"m{number}" for number in range(20)))
         assert "▌" in desk.text().split("\n")[line]
         assert "n77" in desk.text().split("\n")[line]
-        assert len(live(desk).entries) == 80
+        assert len(live(desk).rows) == 80
         await filled(desk, *(f"o{number}" for number in range(80)))
         assert live(desk).selected is None
 

@@ -22,12 +22,22 @@ from mitmgate_tui.arming import BURST, Arming
 from mitmgate_tui.board import Board
 from mitmgate_tui.client import Client, Gate, Gone, Heard, Refused, Strange
 from mitmgate_tui.clock import Clock
+from mitmgate_tui.columns import ColumnName
+from mitmgate_tui.entry import Entry
+from mitmgate_tui.keymap import textual_keymap
+from mitmgate_tui.keys import Key
 from mitmgate_tui.messages import Answer, DecisionFailed, DecisionTaken
+from mitmgate_tui.screens.health import HealthPane
 from mitmgate_tui.screens.help import HelpScreen
 from mitmgate_tui.screens.main import NO_CALLS, WIDE, MainScreen
+from mitmgate_tui.screens.pane import Pane
 from mitmgate_tui.screens.reason import ReasonScreen
+from mitmgate_tui.screens.rules import RulesPane
+from mitmgate_tui.screens.servers import ServersPane
 from mitmgate_tui.screens.view import Look, View
 from mitmgate_tui.signs import what
+from mitmgate_tui.text import isolated, middle
+from mitmgate_tui.themes import THEMES
 
 INTERRUPTED = 130
 NO_KEY = (
@@ -35,6 +45,12 @@ NO_KEY = (
     " it starts headless; pass it as --operator-key-file FILE or MITMGATE_OPERATOR_KEY."
 )
 BAD_KEY = "Read-only: the proxy does not know this operator key. Take the one of its ready line."
+
+PANES: dict[str, type[Pane]] = {
+    "servers": ServersPane,
+    "rules": RulesPane,
+    "health": HealthPane,
+}
 
 type Kind = Literal["allow", "deny", "reason"]
 
@@ -48,6 +64,9 @@ class Options:
     signals: bool = False
     linger: float = 1.2
     welcome: str = NO_CALLS
+    theme: str = THEMES["dark"].name
+    columns: tuple[ColumnName, ...] | None = None
+    keys: tuple[Key, ...] = keys.KEYS
 
 
 class Console(App[None], inherit_bindings=False):
@@ -73,15 +92,23 @@ class Console(App[None], inherit_bindings=False):
         self.board = Board()
         self.arming = Arming(self.clock.steady)
         self.animation_level = "none"
+        for theme in THEMES.values():
+            self.register_theme(theme)
+        self.theme = self.options.theme
+        self.set_keymap(textual_keymap(self.options.keys))
+        self._deciding = _decision_keys(self.options.keys)
         self._inbox: list[Heard] = []
         self._intent: tuple[str, Kind, float] | None = None
         self._typed_at: deque[float] = deque(maxlen=8)
         self._asked: set[str] = set()
         self._drawn: tuple[object, ...] = ()
+        self._working = False
 
     def get_default_screen(self) -> MainScreen:
         """Begin on the main screen."""
-        return MainScreen(self.clock, welcome=self.options.welcome)
+        main = MainScreen(self.clock, welcome=self.options.welcome)
+        main.live.chosen_columns = self.options.columns
+        return main
 
     def on_mount(self) -> None:
         """Start to listen, and the two heartbeats: data 5 times a second, keys 20 times."""
@@ -112,7 +139,7 @@ class Console(App[None], inherit_bindings=False):
     def armed(self) -> bool:
         """Whether a decision key would count now."""
         view = self.view
-        if view is None:
+        if view is None or view.typing:
             return False
         self.arming.see(view.subject)
         return self.arming.armed
@@ -137,7 +164,7 @@ class Console(App[None], inherit_bindings=False):
     def action_decide(self, kind: Kind) -> None:
         """Mean a decision about the row under the cursor; a burst of keys undoes it."""
         view = self.view
-        if view is None:
+        if view is None or view.typing:
             return
         target = view.target
         obstacle = self._obstacle(target)
@@ -159,7 +186,7 @@ class Console(App[None], inherit_bindings=False):
     def _typed(self, event: events.Key | events.Paste) -> None:
         """Note every key when it comes, before anything that it does."""
         self._typed_at.append(self.clock.steady())
-        if isinstance(event, events.Paste) or event.key not in _DECISION_KEYS:
+        if isinstance(event, events.Paste) or event.key not in self._deciding:
             self.arming.disturb()
 
     def _commit(self) -> None:
@@ -188,22 +215,24 @@ class Console(App[None], inherit_bindings=False):
             self._warn("Too late: the call already left the queue. The live view tells how.")
         elif entry.pending.id not in self._asked:
             self._asked.add(entry.pending.id)
-            self.run_worker(self._ask(entry.pending.id, answer, reason), group="decide")
+            self.run_worker(self._ask(entry, entry.pending.id, answer, reason), group="decide")
 
-    async def _ask(self, pending_id: str, answer: Answer, reason: str | None) -> None:
+    async def _ask(self, entry: Entry, asked: str, answer: Answer, reason: str | None) -> None:
         try:
-            await self.gate.decide(pending_id, answer, reason)
+            await self.gate.decide(asked, answer, reason)
         except Refused as refusal:
-            self.post_message(DecisionFailed(pending_id, str(refusal)))
+            self.post_message(DecisionFailed(asked, str(refusal)))
         else:
-            self.post_message(DecisionTaken(pending_id, answer))
+            self.post_message(DecisionTaken(asked, entry.id, answer))
 
     def on_decision_taken(self, message: DecisionTaken) -> None:
         """Say so, and leave when that was all we came for."""
         self._asked.discard(message.entry)
         word = "✓ approved once" if message.answer == "allow" else "✗ denied"
-        entry = self.board.waiting.get(message.entry)
-        self._say(f"{word}: {what(entry.row)}" if entry is not None else word)
+        entry = self.board.waiting.get(message.entry) or self.board.entries.get(message.row)
+        self._say(f"{word}: {isolated(middle(what(entry.row), 60))}" if entry is not None else word)
+        if self.view is not None:
+            self.view.answered(message.row)
         self._settled()
 
     def _settled(self) -> None:
@@ -219,9 +248,37 @@ class Console(App[None], inherit_bindings=False):
     # Keys that decide nothing
 
     def action_filter(self) -> None:
+        """Type a filter for the live view."""
+        self._to_main().open_filter()
+
+    def action_notable(self) -> None:
         """Hide or show plainly allowed rows."""
-        if self.view is not None:
-            self.view.toggle_filter()
+        self._to_main().toggle_notable()
+
+    def action_pause(self) -> None:
+        """Let the live view stand still, or go on."""
+        self._to_main().toggle_pause()
+
+    def action_sort(self) -> None:
+        """Order the live view by the next column."""
+        self._to_main().next_sort()
+
+    def action_columns(self) -> None:
+        """Choose the columns of the live view."""
+        self._to_main().choose_columns()
+
+    def action_show(self, name: str) -> None:
+        """Show a view by its name."""
+        main = self._to_main()
+        if name in PANES:
+            self.push_screen(PANES[name](self.gate))
+        else:
+            main.live.focus()
+
+    def _to_main(self) -> MainScreen:
+        while not isinstance(self.screen, MainScreen):
+            self.pop_screen()
+        return self.screen
 
     def action_to_list(self) -> None:
         """Go back to the list."""
@@ -230,7 +287,7 @@ class Console(App[None], inherit_bindings=False):
 
     def action_help(self) -> None:
         """Show the keys."""
-        self.push_screen(HelpScreen())
+        self.push_screen(HelpScreen(self.options.keys))
 
     def action_leave(self) -> None:
         """Leave the console; the gate goes on."""
@@ -264,14 +321,23 @@ class Console(App[None], inherit_bindings=False):
         # A heartbeat may come before the first screen has its widgets, or when it has lost them.
         with contextlib.suppress(NoMatches):
             self._draw(view)
+        if self.board.feed.busy and not self._working:
+            self._working = True
+            self.call_later(self._work)
+
+    def _work(self) -> None:
+        """Do a slice of what the live view has left to do, and let keys come in between."""
+        self._working = self.board.feed.step()
+        if self._working:
+            self.call_later(self._work)
 
     def _draw(self, view: View) -> None:
         armed = self.armed
-        look = Look(self.board, self.clock, armed, self.read_only)
-        drawn = (view, self.board.version, int(self.clock.wall()))
-        if drawn != self._drawn[:3]:
+        look = Look(self.board, self.clock, armed, self.read_only, self.options.keys)
+        drawn = (view, self.board.version, self.board.feed.version, int(self.clock.wall()))
+        if drawn != self._drawn[:4]:
             view.draw(look)
-        elif armed != self._drawn[3]:
+        elif armed != self._drawn[4]:
             view.draw_keys(look)
         self._drawn = (*drawn, armed)
 
@@ -295,7 +361,9 @@ def _place(problem: BaseException | None) -> str:
     return type(problem).__name__ + where
 
 
-_DECISION_KEYS = frozenset(key.pressed for key in keys.DECISIONS)
+def _decision_keys(registry: tuple[Key, ...]) -> frozenset[str]:
+    ids = {key.id for key in keys.DECISIONS}
+    return frozenset(one for key in registry if key.id in ids for one in key.pressed.split(","))
 
 
 def connect(

@@ -6,7 +6,7 @@ No Textual here, and no clock: the same events give the same board.
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from mitmgate.control.models import (
     Completed,
@@ -22,77 +22,79 @@ from mitmgate.control.models import (
     State,
     StateEvent,
 )
+from mitmgate_tui.entry import Entry
+from mitmgate_tui.ring import Ring
+from mitmgate_tui.views import Feed
 
-MAX_ROWS = 10_000
+MAX_ROWS = 100_000
 # Arguments may be a megabyte each: they are kept for what waits and the last few answered.
 MAX_ARGUMENTS = 50
+MAX_LATENCIES = 1_000
+MAX_RULES = 1_000
 
 
 @dataclass(slots=True)
-class Entry:
-    """A row and everything that joined it since."""
+class RuleSeen:
+    """What this console saw of a rule: how often it decided, and when last (epoch seconds)."""
 
-    row: Row
-    pending: Pending | None = None
-    answer: Resolved | None = None
-    done: Completed | None = None
-
-    @property
-    def id(self) -> str:
-        """The row's id: what a selection holds on to."""
-        return self.row.id
+    allowed: int = 0
+    asked: int = 0
+    denied: int = 0
+    last: float = 0.0
 
     @property
-    def waits(self) -> bool:
-        """Whether a person can still answer it."""
-        return self.pending is not None and self.answer is None
-
-    @property
-    def notable(self) -> bool:
-        """Whether it is more than a plain allow."""
-        row = self.row
-        return row.verdict != "allow" or not row.enforced or row.edits > 0
+    def hits(self) -> int:
+        """How often it decided."""
+        return self.allowed + self.asked + self.denied
 
 
-@dataclass(slots=True)
 class Board:
-    """The state of the screen; ``version`` counts its changes."""
+    """The state of the screen; ``version`` counts its changes.
 
-    max_rows: int = MAX_ROWS
-    state: State | None = None
-    operator: bool = False
-    dropped: int = 0
-    gone: str | None = "connecting"
-    version: int = 0
-    entries: dict[str, Entry] = field(default_factory=dict)
-    waiting: dict[str, Entry] = field(default_factory=dict)
-    _exchanges: dict[str, list[Entry]] = field(default_factory=dict)
-    _answered: deque[Entry] = field(default_factory=deque)
+    ``latencies`` are those of the last requests that ended, in seconds. ``rate`` is decisions a
+    second, as the last two state lines tell; None before the second one.
+    """
+
+    def __init__(self, max_rows: int = MAX_ROWS) -> None:
+        self.entries = Ring(max_rows)
+        self.feed = Feed(self.entries)
+        self.waiting: dict[str, Entry] = {}
+        self.rules: dict[str, RuleSeen] = {}
+        self.latencies: deque[float] = deque(maxlen=MAX_LATENCIES)
+        self.state: State | None = None
+        self.operator = False
+        self.dropped = 0
+        self.rate: int | None = None
+        self.gone: str | None = "connecting"
+        self.version = 0
+        self._open: dict[str, deque[Entry]] = {}
+        self._answered: deque[Entry] = deque()
 
     def apply(self, event: Event) -> None:
         """Fold one event in. Total: an event about something unknown changes nothing."""
         self.version += 1
         match event:
-            case Snapshot():
-                self._restart(event)
             case RowEvent():
                 self._add(event.row)
+            case CompletedEvent():
+                self._complete(event.completed)
             case HeldEvent():
                 self._hold(event.pending)
             case ResolvedEvent():
                 self._resolve(event.resolved)
-            case CompletedEvent():
-                for entry in self._exchanges.get(event.completed.exchange, ()):
-                    entry.done = event.completed
             case StateEvent():
+                if self.state is not None:
+                    self.rate = max(0, event.state.decisions - self.state.decisions)
                 self.state = event.state
                 self.dropped = event.dropped
+            case Snapshot():
+                self._restart(event)
 
     def lose(self, why: str) -> None:
         """Note that the proxy is out of reach; what waited there cannot be answered here."""
         self.version += 1
-        self.gone = why
-        self.waiting.clear()
+        self.gone, self.rate = why, None
+        self._forget_waiting()
 
     def waiting_entry(self, row_id: str) -> Entry | None:
         """Return the entry of that row if it still waits and can be answered now."""
@@ -103,39 +105,68 @@ class Board:
         return self.waiting_entry(row_id) or self.entries.get(row_id)
 
     def _restart(self, event: Snapshot) -> None:
+        # Rows of before stay: ids name the proxy's run, so none of another run is taken for ours.
         self.state, self.operator = event.state, event.operator
-        self.gone, self.dropped = None, 0
-        for store in (self.entries, self.waiting, self._exchanges, self._answered):
-            store.clear()
+        self.gone, self.dropped, self.rate = None, 0, None
+        self._forget_waiting()
         for row in event.rows:
             self._add(row)
         for pending in event.pending:
             self._hold(pending)
 
+    def _forget_waiting(self) -> None:
+        for entry in self.waiting.values():
+            entry.pending = None
+            self.feed.changed(entry)
+        self.waiting.clear()
+
     def _add(self, row: Row) -> Entry:
         known = self.entries.get(row.id)
         if known is not None:
             known.row = row
+            self.feed.changed(known)
             return known
-        entry = self.entries[row.id] = Entry(row)
-        self._exchanges.setdefault(_exchange(row.id), []).append(entry)
-        while len(self.entries) > self.max_rows:
-            self._forget(next(iter(self.entries)))
+        entry = Entry(row)
+        left = self.entries.append(entry)
+        if left is not None:
+            self._leave(left)
+        self._open.setdefault(_exchange(row.id), deque()).append(entry)
+        self._count(row)
+        self.feed.added(entry)
         return entry
 
-    def _forget(self, row_id: str) -> None:
-        entry = self.entries.pop(row_id)
-        exchange = _exchange(row_id)
-        rest = [other for other in self._exchanges.get(exchange, ()) if other is not entry]
-        if rest:
-            self._exchanges[exchange] = rest
-        else:
-            self._exchanges.pop(exchange, None)
+    def _leave(self, entry: Entry) -> None:
+        exchange = _exchange(entry.id)
+        siblings = self._open.get(exchange)
+        if siblings and siblings[0] is entry:  # rows of one exchange leave as they came
+            siblings.popleft()
+            if not siblings:
+                del self._open[exchange]
+        self.feed.left(entry)
+
+    def _count(self, row: Row) -> None:
+        seen = self.rules.pop(row.rule, None) or RuleSeen()
+        self.rules[row.rule] = seen  # behind all others: the one not seen for longest is first
+        if len(self.rules) > MAX_RULES:
+            del self.rules[next(iter(self.rules))]
+        seen.last = row.time
+        seen.allowed += row.verdict == "allow"
+        seen.asked += row.verdict == "ask"
+        seen.denied += row.verdict == "deny"
+
+    def _complete(self, completed: Completed) -> None:
+        entries = self._open.pop(completed.exchange, ())
+        for entry in entries:
+            entry.done = completed
+            self.feed.changed(entry)
+        if entries:
+            self.latencies.append(completed.latency)
 
     def _hold(self, pending: Pending) -> None:
         entry = self._add(pending.row)
         entry.pending = pending
         self.waiting[pending.id] = entry
+        self.feed.changed(entry)
 
     def _resolve(self, resolved: Resolved) -> None:
         # What was denied without ever waiting (nobody attached) is resolved by its row's id.
@@ -143,6 +174,7 @@ class Board:
         if entry is None:
             return
         entry.answer = resolved
+        self.feed.changed(entry)
         self._answered.append(entry)
         if len(self._answered) > MAX_ARGUMENTS:
             self._answered.popleft().pending = None

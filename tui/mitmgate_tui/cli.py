@@ -13,13 +13,27 @@ import stat
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 from mitmgate.errors import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from mitmgate_tui.columns import ColumnName
+    from mitmgate_tui.keys import Key
 
 SOCKET = "control.sock"
 KEY_VARIABLE = "MITMGATE_OPERATOR_KEY"
 MAX_KEY = 4096
 CRASHED = 70
+
+
+class Wishes(NamedTuple):
+    """How the operator wants the console: the theme's name, the columns, the keys."""
+
+    theme: str
+    columns: tuple[ColumnName, ...] | None
+    keys: tuple[Key, ...]
+
 
 _EXAMPLE = """\
 Example:
@@ -63,6 +77,10 @@ def _parser() -> argparse.ArgumentParser:
         help="started by `mitmgate run`: ctrl+c exits with 130, so that it ends as well",
     )
     add("--welcome", metavar="TEXT", help="what the live view says before the first call")
+    add("--theme", choices=("auto", "dark", "light", "ansi"), help="ansi: 16 colours")
+    add(
+        "--config", type=Path, metavar="FILE", help="settings; else ~/.config/mitmgate/console.yaml"
+    )
     return parser
 
 
@@ -71,25 +89,44 @@ def _run(options: argparse.Namespace) -> int:
     # Nothing that this process starts needs it.
     os.environ.pop(KEY_VARIABLE, None)
     path = state_dir(options.state_dir, os.environ) / SOCKET
+    wishes = settings(options, os.environ)
     knock(path)
     if not (sys.stdin.isatty() and sys.stderr.isatty()):
         raise ConfigError(
             Problem("the console needs a terminal", hint="without one use `mitmgate pending`")
         )
-    return _draw(path, key, options)
+    return _draw(path, key, options, wishes)
 
 
-def _draw(path: Path, key: str | None, options: argparse.Namespace) -> int:
+def settings(options: argparse.Namespace, env: Mapping[str, str]) -> Wishes:
+    """Return theme, columns and keys, from the file of settings and the options."""
+    from mitmgate_tui.config import config_path, read_config
+    from mitmgate_tui.keymap import remap
+    from mitmgate_tui.themes import chosen
+
+    file = options.config or config_path(env)
+    config = read_config(file, must_exist=options.config is not None)
+    return Wishes(
+        theme=chosen(options.theme or config.theme, env),
+        columns=config.columns,
+        keys=remap(config.keys, file=str(file)),
+    )
+
+
+def _draw(path: Path, key: str | None, options: argparse.Namespace, wishes: Wishes) -> int:
     from mitmgate_tui.app import Options, connect
     from mitmgate_tui.screens.main import NO_CALLS
 
-    wishes = Options(
+    how = Options(
         until_decided=options.until_decided,
         spawned=options.spawned,
         signals=True,
         welcome=options.welcome or NO_CALLS,
+        theme=wishes.theme,
+        columns=wishes.columns,
+        keys=wishes.keys,
     )
-    app = connect(path, key, operator=_user(), options=wishes)
+    app = connect(path, key, operator=_user(), options=how)
     app.run()
     if app.return_code == 1:
         return CRASHED

@@ -21,6 +21,7 @@ from mitmgate_tui.text import clean
 SILENCE = 5.0
 BACKOFF = (0.25, 0.5, 1.0, 2.0)
 MAX_LINE = 64 * 1024 * 1024
+MAX_ANSWER = 16 * 1024 * 1024
 
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 
@@ -56,6 +57,9 @@ class Gate(Protocol):
 
     async def decide(self, entry: str, answer: Answer, reason: str | None) -> None:
         """Answer a pending entry, or raise :class:`Refused`."""
+
+    async def get(self, path: str) -> bytes:
+        """Return what stands at ``/v1/`` *path*, or raise :class:`Refused`."""
 
 
 class Client:
@@ -108,6 +112,24 @@ class Client:
             ) from problem
         if not reply.is_success:
             raise Refused(_refusal(reply))
+
+    async def get(self, path: str) -> bytes:
+        """Return what stands at ``/v1/`` *path*, or raise :class:`Refused`."""
+        try:
+            async with (
+                self._http() as http,
+                http.stream("GET", f"http://mitmgate/v1/{path}") as reply,
+            ):
+                if not reply.is_success:
+                    raise Refused(f"The proxy does not offer this ({reply.status_code}).")
+                body = bytearray()
+                async for chunk in reply.aiter_bytes():
+                    body += chunk
+                    if len(body) > MAX_ANSWER:
+                        raise Refused("The proxy's answer is too long to be shown.")
+                return bytes(body)
+        except (httpx.HTTPError, OSError) as problem:
+            raise Refused("The proxy did not answer.") from problem
 
     def _http(self) -> httpx.AsyncClient:
         headers = {} if self._key is None else {"authorization": f"Bearer {self._key}"}

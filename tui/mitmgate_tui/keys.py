@@ -12,8 +12,9 @@ type Scope = Literal["app", "rows", "detail"]
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key: what is pressed, what it does, and how it is spelled for people."""
+    """One key: its name in the keymap, what is pressed, what it does, how people spell it."""
 
+    id: str
     pressed: str
     action: str
     shown: str
@@ -24,47 +25,58 @@ class Key:
 
 
 DECISIONS = (
-    Key(
-        "a", "decide('allow')", "a", "approve once", "approve the selected call, once", on_line=True
-    ),
-    Key("d", "decide('deny')", "d", "deny", "deny the selected call", on_line=True),
-    Key(
-        "r",
-        "decide('reason')",
-        "r",
-        "deny with a reason",
-        "deny the selected call with a reason that the agent reads",
-        on_line=True,
-    ),
-)
+    Key("approve", "a", "decide('allow')", "a", "approve once",
+        "approve the selected call, once", on_line=True),
+    Key("deny", "d", "decide('deny')", "d", "deny", "deny the selected call", on_line=True),
+    Key("reason", "r", "decide('reason')", "r", "deny with a reason",
+        "deny the selected call with a reason that the agent reads", on_line=True),
+)  # fmt: skip
 
 KEYS = (
     *DECISIONS,
-    Key("j,down", "move(1)", "j ↓", "down", "next row", "rows"),
-    Key("k,up", "move(-1)", "k ↑", "up", "row before", "rows"),
-    Key("pagedown", "page(1)", "PgDn", "page down", "a page on", "rows"),
-    Key("pageup", "page(-1)", "PgUp", "page up", "a page back", "rows"),
-    Key("g,home", "edge(False)", "g Home", "top", "first row", "rows"),
-    Key("G,end", "edge(True)", "G End", "end", "last row; the live view follows again", "rows"),
-    Key("enter", "open", "enter", "detail", "show the whole row; decides nothing", "rows", True),
-    Key("j,down", "scroll_down", "j ↓", "down", "scroll the detail down", "detail"),
-    Key("k,up", "scroll_up", "k ↑", "up", "scroll the detail up", "detail"),
-    Key("x", "filter", "x", "only not allowed", "hide or show plainly allowed rows", on_line=True),
-    Key("escape", "to_list", "escape", "to_list", "back to the list; let the live view follow"),
-    Key("question_mark", "help", "?", "help", "this list", on_line=True),
-    Key("q,ctrl+q", "leave", "q", "leave", "leave the console; the gate goes on", on_line=True),
-    Key("tab", "app.focus_next", "tab", "pane", "next pane", on_line=True),
-    Key("shift+tab", "app.focus_previous", "shift+tab", "pane back", "pane before"),
-    Key(
-        "ctrl+c", "interrupt", "ctrl+c", "end", "end the console, and a gate that brought it along"
-    ),
-)
+    Key("down", "j,down", "move(1)", "j ↓", "down", "next row", "rows"),
+    Key("up", "k,up", "move(-1)", "k ↑", "up", "row before", "rows"),
+    Key("page-down", "pagedown", "page(1)", "PgDn", "page down", "a page on", "rows"),
+    Key("page-up", "pageup", "page(-1)", "PgUp", "page up", "a page back", "rows"),
+    Key("first", "g,home", "edge(False)", "g Home", "top", "first row", "rows"),
+    Key("last", "G,end", "edge(True)", "G End", "end",
+        "last row; the live view follows again", "rows"),
+    Key("open", "enter", "open", "enter", "detail",
+        "show the whole row; decides nothing", "rows", True),
+    Key("scroll-down", "j,down", "scroll_down", "j ↓", "down", "scroll the detail down", "detail"),
+    Key("scroll-up", "k,up", "scroll_up", "k ↑", "up", "scroll the detail up", "detail"),
+    Key("filter", "slash", "filter", "/", "filter", "filter the live view as you type",
+        on_line=True),
+    Key("notable", "x", "notable", "x", "only not allowed", "hide or show plainly allowed rows",
+        on_line=True),
+    Key("pause", "p", "pause", "p", "pause", "pause the live view, or let it go on",
+        on_line=True),
+    Key("sort", "o", "sort", "o", "order",
+        "order the rows by the next column; pauses the live view"),
+    Key("columns", "c", "columns", "c", "columns", "choose the columns of the live view"),
+    Key("live", "1", "show('live')", "1", "live", "the live view and what waits"),
+    Key("servers", "2", "show('servers')", "2", "servers", "the MCP servers that were seen",
+        on_line=True),
+    Key("rules", "3", "show('rules')", "3", "rules", "the policy, and the rules that decided",
+        on_line=True),
+    Key("health", "4", "show('health')", "4", "health", "how the gate is doing", on_line=True),
+    Key("back", "escape", "to_list", "escape", "to_list",
+        "back to the list; let the live view follow"),
+    Key("help", "question_mark", "help", "?", "help", "this list", on_line=True),
+    Key("leave", "q,ctrl+q", "leave", "q", "leave", "leave the console; the gate goes on",
+        on_line=True),
+    Key("next-pane", "tab", "app.focus_next", "tab", "pane", "next pane", on_line=True),
+    Key("pane-before", "shift+tab", "app.focus_previous", "shift+tab", "pane back",
+        "pane before"),
+    Key("end", "ctrl+c", "interrupt", "ctrl+c", "end",
+        "end the console, and a gate that brought it along"),
+)  # fmt: skip
 
 
 def bindings(scope: Scope) -> list[Binding]:
-    """Return Textual's bindings of one scope."""
+    """Return Textual's bindings of one scope; their ids are what a keymap names."""
     return [
-        Binding(key.pressed, key.action, key.label, show=False, priority=key.pressed == "ctrl+c")
+        Binding(key.pressed, key.action, key.label, show=False, priority=key.id == "end", id=key.id)
         for key in KEYS
         if key.scope == scope
     ]

@@ -22,11 +22,12 @@ class RowOpened(Message):
 
 
 class DecisionTaken(Message):
-    """The proxy took an answer of ours."""
+    """The proxy took an answer of ours to *entry*, which is about the row with the id *row*."""
 
-    def __init__(self, entry: str, answer: Answer) -> None:
+    def __init__(self, entry: str, row: str, answer: Answer) -> None:
         super().__init__()
         self.entry = entry
+        self.row = row
         self.answer = answer
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import time
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 
 from mitmgate.control.models import (
     Completed,
@@ -21,7 +21,7 @@ from mitmgate.control.models import (
     State,
 )
 from mitmgate_tui.app import Console
-from mitmgate_tui.client import Gate, Heard
+from mitmgate_tui.client import Gate, Heard, Refused
 from mitmgate_tui.clock import Clock
 from mitmgate_tui.messages import Answer
 
@@ -35,8 +35,9 @@ class Replay(Gate):
 
     has_key = True
 
-    def __init__(self, events: Iterable[Event]) -> None:
+    def __init__(self, events: Iterable[Event], answers: Mapping[str, bytes] | None = None) -> None:
         self._events = tuple(events)
+        self._answers = answers or {}
 
     async def follow(self) -> AsyncGenerator[Heard]:
         """Yield the events, then wait."""
@@ -46,6 +47,12 @@ class Replay(Gate):
 
     async def decide(self, entry: str, answer: Answer, reason: str | None) -> None:
         """Take anything."""
+
+    async def get(self, path: str) -> bytes:
+        """Return the answer given for *path*."""
+        if path not in self._answers:
+            raise Refused("The proxy does not offer this.")
+        return self._answers[path]
 
 
 def svg_of(events: Sequence[Event], *, size: tuple[int, int] = SIZE, now: float = NOW) -> str:

@@ -5,21 +5,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from mitmgate.control.models import Row
-from mitmgate_tui.board import Entry
-from mitmgate_tui.text import clean
-
-# Light enough to stay readable as greys, which is what NO_COLOR makes of them.
-PALETTE = {
-    "allow": "#7ee787",
-    "deny": "#ff8b82",
-    "hold": "#f2cc60",
-    "edit": "#79c0ff",
-    "shadow": "#d2a8ff",
-}
+from mitmgate_tui.entry import Entry
+from mitmgate_tui.text import clean, clipped
 
 
 class Sign(NamedTuple):
-    """A sign, its word, and the name of its style."""
+    """A sign, its word, and its style: ``$sign-deny`` in texts, ``rows--deny`` in lists."""
 
     sign: str
     word: str
@@ -39,16 +30,21 @@ SHADOW = Sign("◌", "shadow", "shadow")
 
 def sign_of(entry: Entry) -> Sign:
     """Return what became of the row, as far as we know."""
-    row = entry.row
-    if not row.enforced:
+    if not entry.get("enforced"):
         return SHADOW
     if entry.answer is not None:
         return APPROVED if entry.answer.answer == "allow" else DENIED
-    if row.verdict == "deny":
+    verdict = entry.get("verdict")
+    if verdict == "deny":
         return DENIED
-    if row.verdict == "ask":
+    if verdict == "ask":
         return HELD
-    return REDACTED if row.edits else ALLOWED
+    return REDACTED if entry.get("edits") else ALLOWED
+
+
+def shown(name: str) -> str:
+    """Return a stranger's name, clean and of bounded length."""
+    return clean(clipped(name))
 
 
 def what(row: Row) -> str:
@@ -58,17 +54,17 @@ def what(row: Row) -> str:
     else:
         name = f"{row.method} {row.endpoint.partition('://')[2] or row.endpoint or row.host}"
     back = "← " if row.kind in ("answer", "event") else ""
-    return back + clean(name)
+    return back + shown(name)
 
 
 def whom(row: Row) -> str:
     """Name the server of a row: its name in the policy, else the host; ``-`` for egress."""
     if row.server is not None:
-        return clean(row.server)
-    return clean(row.host) if row.channel == "mcp" else "-"
+        return shown(row.server)
+    return shown(row.host) if row.channel == "mcp" else "-"
 
 
 def why(entry: Entry) -> str:
     """Name the rule; a row that was only judged says what would have been done."""
-    row = entry.row
-    return clean(row.rule if row.enforced else f"{row.verdict}: {row.rule}")
+    rule = entry.get("rule")
+    return shown(rule if entry.get("enforced") else f"{entry.get('verdict')}: {rule}")

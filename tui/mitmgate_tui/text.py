@@ -8,6 +8,11 @@ from collections.abc import Iterator
 from rich.cells import cell_len
 
 ELLIPSIS = "…"
+MAX_NAME = 160
+
+# U+200E LEFT-TO-RIGHT MARK: no cell wide, and for the bidirectional algorithm (UAX 9) a letter.
+_LRM = "\u200e"
+_RIGHT_TO_LEFT = frozenset({"R", "AL", "AN"})
 
 # Letters and marks that print as nothing: two names that differ only by one of these
 # would look the same to the person who approves.
@@ -53,6 +58,34 @@ def _picture(char: str, category: str) -> str:
     return " " if category == "Zs" else char
 
 
+def clipped(text: str, most: int = MAX_NAME) -> str:
+    """Return *text* with … in the middle if it is longer than *most* characters.
+
+    It bounds the work on a name before it is cleaned; cells are counted by :func:`middle`.
+    """
+    if len(text) <= most:
+        return text
+    return text[: most // 2] + ELLIPSIS + text[-(most // 2) :]
+
+
+def isolated(text: str) -> str:
+    """Return *text* so that its right-to-left letters reorder nothing but themselves.
+
+    A terminal that knows bidi would else move numbers and names around them to the other side:
+    each run of such letters gets a left-to-right mark before and behind it.
+    """
+    if text.isascii():
+        return text
+    pieces: list[str] = []
+    inside = False
+    for char in text:
+        kind = unicodedata.bidirectional(char)
+        here = kind in _RIGHT_TO_LEFT or (inside and kind == "NSM")
+        pieces += [_LRM, char] if here is not inside else [char]
+        inside = here
+    return "".join(pieces) + (_LRM if inside else "")
+
+
 def middle(text: str, width: int) -> str:
     """Shorten *text* to *width* cells with … in the middle: the end of a name tells as much."""
     if cell_len(text) <= width:
@@ -64,9 +97,9 @@ def middle(text: str, width: int) -> str:
 
 
 def fit(text: str, width: int) -> str:
-    """Return *text* shortened or padded to exactly *width* cells."""
+    """Return *text* shortened or padded to exactly *width* cells, its direction contained."""
     short = middle(text, width)
-    return short + " " * (width - cell_len(short))
+    return isolated(short) + " " * (width - cell_len(short))
 
 
 def _head(text: str, width: int) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from textual.app import ComposeResult
 
+from mitmgate_tui.entry import Entry
 from mitmgate_tui.screens.view import Look, View, can_decide
 from mitmgate_tui.widgets.detail import Detail
 from mitmgate_tui.widgets.keyline import KeyLine
@@ -13,9 +14,9 @@ from mitmgate_tui.widgets.status import StatusLine
 class DetailScreen(View):
     """Stays with the row it was opened on; the decision keys are about that one only."""
 
-    def __init__(self, row_id: str) -> None:
+    def __init__(self, entry: Entry) -> None:
         super().__init__()
-        self._row_id = row_id
+        self._entry = entry
 
     def compose(self) -> ComposeResult:
         """Hold the status, the row, the keys."""
@@ -30,19 +31,19 @@ class DetailScreen(View):
     @property
     def target(self) -> str:
         """The row that this screen was opened on."""
-        return self._row_id
+        return self._entry.id
 
     def draw(self, look: Look) -> None:
         """Draw the row as it is now."""
         status = self.query_one("#status", StatusLine)
         status.show(look.board, look.clock, read_only=look.read_only)
-        self.query_one(Detail).show(look.board.find(self._row_id), look.clock)
+        self.query_one(Detail).show(self._entry, look.clock)
         self.draw_keys(look)
 
     def draw_keys(self, look: Look) -> None:
         """Draw the key line."""
         keys = self.query_one("#keys", KeyLine)
-        keys.show(armed=look.armed, target=can_decide(look, self.target))
+        keys.show(look.keys, armed=look.armed, target=can_decide(look, self.target))
 
     def back(self) -> None:
         """Close; nothing is decided."""

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
-from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
 from textual.containers import VerticalScroll
+from textual.content import Content
 from textual.screen import ModalScreen
 from textual.widgets import Static
 
 from mitmgate_tui import signs
-from mitmgate_tui.keys import KEYS
+from mitmgate_tui.filters import WORDS
+from mitmgate_tui.keys import KEYS, Key
 
 SIGNS = (signs.ALLOWED, signs.REDACTED, signs.HELD, signs.DENIED, signs.SHADOW)
 
@@ -24,20 +26,31 @@ class HelpScreen(ModalScreen[None]):
         Binding("escape,q,question_mark,enter,space", "dismiss", "Close")
     ]
 
+    def __init__(self, keys: Sequence[Key] = KEYS) -> None:
+        super().__init__()
+        self._keys = keys
+
     def compose(self) -> ComposeResult:
         """Show the registry."""
         with VerticalScroll(id="help-box"):
-            yield Static(help_text(), markup=False)
+            yield Static(help_text(self._keys), markup=False)
 
 
-def help_text() -> Text:
-    """Return the keys and the signs, a line each."""
-    lines = [Text("Keys", "bold")]
-    lines += [Text.assemble((f" {key.shown:<11}", "bold"), key.help) for key in KEYS]
-    lines += [Text(), Text("Signs", "bold"), Text(" " + "   ".join(str(sign) for sign in SIGNS))]
+def help_text(keys: Sequence[Key]) -> Content:
+    """Return the keys, the signs and the words of the filter, a line each."""
+    lines = [_title("Keys")]
+    lines += [Content.assemble((f" {key.shown:<11}", "bold"), key.help) for key in keys]
+    lines += [Content(), _title("Signs")]
+    lines += [Content(" " + "   ".join(str(sign) for sign in SIGNS)), Content()]
+    lines.append(_title("Filter"))
+    lines += [Content.assemble((f" {word:<28} ", "bold"), told) for word, told in WORDS]
     lines += [
-        Text(),
-        Text("Decision keys count once a row has stood under the cursor for 0.3 seconds;"),
-        Text("until then the key line is dim. Enter, space and the mouse never decide."),
+        Content(),
+        Content("Decision keys count once a row has stood under the cursor for 0.3 seconds;"),
+        Content("until then the key line is dim. Enter, space and the mouse never decide."),
     ]
-    return Text("\n").join(lines)
+    return Content("\n").join(lines)
+
+
+def _title(text: str) -> Content:
+    return Content.styled(text, "bold")

@@ -8,12 +8,16 @@ from textual.containers import Horizontal, Vertical
 from textual.widgets import Static
 
 from mitmgate_tui.clock import Clock
+from mitmgate_tui.columns import ColumnName, fitting
+from mitmgate_tui.entry import Entry
 from mitmgate_tui.messages import RowOpened, SelectionMoved
+from mitmgate_tui.screens.columns import ColumnsScreen
 from mitmgate_tui.screens.detail import DetailScreen
 from mitmgate_tui.screens.view import Look, View, can_decide
 from mitmgate_tui.signs import what
-from mitmgate_tui.text import middle
+from mitmgate_tui.text import isolated, middle
 from mitmgate_tui.widgets.detail import Detail, brief
+from mitmgate_tui.widgets.filterbar import FilterBar
 from mitmgate_tui.widgets.keyline import KeyLine
 from mitmgate_tui.widgets.live import Live
 from mitmgate_tui.widgets.rows import RowList
@@ -26,6 +30,8 @@ NO_CALLS = " no calls yet: point an agent at the proxy (`mitmgate env` says how)
 
 class MainScreen(View):
     """Waiting on top, live below, detail at the right or on its own screen."""
+
+    AUTO_FOCUS = "#live"
 
     def __init__(self, clock: Clock, *, welcome: str = NO_CALLS) -> None:
         super().__init__()
@@ -44,30 +50,31 @@ class MainScreen(View):
                 yield self.waiting
                 yield self.live
             yield self.detail
+        yield FilterBar(id="filter-bar")
         yield Static(id="brief", markup=False)
         yield KeyLine(id="keys")
-
-    def on_mount(self) -> None:
-        """Begin in the live view."""
-        self.live.focus()
 
     @property
     def target(self) -> str | None:
         """The row under the cursor; while the live view follows, the one in the waiting pane."""
-        if self._list is self.live and self.live.selected is not None:
-            return self.live.selected
-        return self.waiting.selected
+        return None if self._entry is None else self._entry.id
+
+    @property
+    def _entry(self) -> Entry | None:
+        if self._list is self.live and self.live.chosen is not None:
+            return self.live.chosen
+        return self.waiting.chosen
 
     def draw(self, look: Look) -> None:
         """Draw all panes, and move the focus only where nobody is reading."""
         self._look = look
         board = look.board
-        had_waiting = bool(self.waiting.entries)
-        self.waiting.show(tuple(board.waiting.values()))
-        self.live.show(tuple(board.entries.values()))
+        had_waiting = self.waiting.can_focus
+        self.waiting.show_waiting(board.waiting.values())
+        self.live.show_feed(board.feed)
         if board.waiting and not had_waiting and self.live.selected is None:
             self.waiting.focus()
-        elif not board.waiting and self.waiting.has_focus:
+        elif not board.waiting and self.focused is self.waiting:
             self.live.focus()
         self.draw_clock(look)
 
@@ -83,7 +90,8 @@ class MainScreen(View):
     def draw_keys(self, look: Look) -> None:
         """Draw the key line."""
         keys = self.query_one("#keys", KeyLine)
-        keys.show(armed=look.armed, target=can_decide(look, self.target))
+        target = can_decide(look, self.target) and not self.typing
+        keys.show(look.keys, armed=look.armed, target=target)
 
     def back(self) -> None:
         """Leave the detail pane; in a list, let the live view follow again."""
@@ -92,11 +100,53 @@ class MainScreen(View):
         else:
             self.live.let_go()
 
-    def toggle_filter(self) -> None:
+    def open_filter(self) -> None:
+        """Type a filter."""
+        self.query_one(FilterBar).open()
+
+    def toggle_notable(self) -> None:
         """Hide or show plainly allowed rows."""
         self.live.only_notable = not self.live.only_notable
-        if self._look is not None:
-            self.live.show(tuple(self._look.board.entries.values()))
+        self.live.pick()
+
+    def toggle_pause(self) -> None:
+        """Let the live view stand still, or go on."""
+        self.live.toggle_pause()
+
+    def next_sort(self) -> None:
+        """Order the live view by the next column."""
+        self.live.next_sort()
+
+    def choose_columns(self) -> None:
+        """Open the box with the columns of the live view."""
+        shown = self.live.chosen_columns
+        if shown is None:
+            shown = [c.name for c in fitting(self.live.size.width, None)]
+        self.app.push_screen(ColumnsScreen(shown), self._take_columns)
+
+    def _take_columns(self, columns: tuple[ColumnName, ...] | None) -> None:
+        self.live.chosen_columns = columns
+        self.live.refresh()
+
+    @property
+    def typing(self) -> bool:
+        """Whether a filter is being typed."""
+        return self.query_one(FilterBar).typing
+
+    def on_filter_bar_changed(self, event: FilterBar.Changed) -> None:
+        """Show what the filter wants, as it is typed."""
+        event.stop()
+        self.live.filter = event.filter
+        self.live.pick()
+
+    def on_filter_bar_closed(self, event: FilterBar.Closed) -> None:
+        """Go back to the live view."""
+        event.stop()
+        self.live.focus()
+
+    def answered(self, row_id: str) -> None:
+        """Go on to the next call that waits."""
+        self.waiting.pass_on(row_id)
 
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """Remember which list the cursor is in."""
@@ -114,20 +164,19 @@ class MainScreen(View):
         event.stop()
         if self.size.width >= WIDE:
             self.detail.focus()
-        elif self.target is not None:
-            self.app.push_screen(DetailScreen(self.target))
+        elif self._entry is not None:
+            self.app.push_screen(DetailScreen(self._entry))
 
     def on_resize(self) -> None:
-        """Fit the lines to the new width."""
-        if self._look is not None:
-            self.draw_clock(self._look)
+        """Fit the brief to the new width; the other lines do it themselves."""
+        self._redraw_target()
 
     def _redraw_target(self) -> None:
         if self._look is not None:
             self._draw_target(self._look)
 
     def _draw_target(self, look: Look) -> None:
-        entry = look.board.find(self.target) if self.target is not None else None
+        entry = self._entry
         self.detail.show(entry, look.clock)
         if self.target != self._detailed:
             self._detailed = self.target
@@ -135,4 +184,4 @@ class MainScreen(View):
         short = self.query_one("#brief", Static)
         width = max(0, self.size.width - 2)
         lines = ("", "") if entry is None else (what(entry.row), brief(entry))
-        short.update("\n".join(middle(line, width) for line in lines), layout=False)
+        short.update("\n".join(isolated(middle(line, width)) for line in lines), layout=False)

@@ -10,9 +10,9 @@ from textual.containers import Vertical
 from textual.screen import ModalScreen
 from textual.widgets import Input, Static
 
-from mitmgate_tui.board import Entry
-from mitmgate_tui.signs import what
-from mitmgate_tui.text import clean, middle
+from mitmgate_tui.entry import Entry
+from mitmgate_tui.signs import shown, what
+from mitmgate_tui.text import isolated, middle
 
 MAX_REASON = 500
 
@@ -24,7 +24,9 @@ class ReasonScreen(ModalScreen[str | None]):
 
     def __init__(self, entry: Entry) -> None:
         super().__init__()
-        self._title = f"Deny {middle(what(entry.row), 40)} of {middle(clean(entry.row.agent), 20)}"
+        self._title = isolated(
+            f"Deny {middle(what(entry.row), 38)} of {middle(shown(entry.row.agent), 18)}"
+        )
 
     def compose(self) -> ComposeResult:
         """Show which call it is about, and the line to type in."""

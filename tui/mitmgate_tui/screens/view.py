@@ -8,6 +8,7 @@ from textual.screen import Screen
 
 from mitmgate_tui.board import Board
 from mitmgate_tui.clock import Clock
+from mitmgate_tui.keys import KEYS, Key
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +19,7 @@ class Look:
     clock: Clock
     armed: bool
     read_only: bool
+    keys: tuple[Key, ...] = KEYS
 
 
 class View(Screen[None]):
@@ -44,8 +46,13 @@ class View(Screen[None]):
     def back(self) -> None:
         """Answer the escape key."""
 
-    def toggle_filter(self) -> None:
-        """Hide or show plainly allowed rows, where there are rows."""
+    @property
+    def typing(self) -> bool:
+        """Whether letters go into a line of text, and decide nothing."""
+        return False
+
+    def answered(self, row_id: str) -> None:
+        """Note that the operator's answer about that row was taken."""
 
 
 def can_decide(look: Look, target: str | None) -> bool:

@@ -6,21 +6,22 @@ import json
 from collections.abc import Iterator
 from typing import Any, ClassVar
 
-from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.containers import VerticalScroll
+from textual.content import Content
 from textual.widgets import Static
 
 from mitmgate_tui import keys
-from mitmgate_tui.board import Entry
 from mitmgate_tui.clock import Clock, minutes
-from mitmgate_tui.signs import PALETTE, sign_of, what
-from mitmgate_tui.text import clean, middle
+from mitmgate_tui.entry import Entry
+from mitmgate_tui.signs import sign_of, what
+from mitmgate_tui.text import clean, clipped, isolated, middle
 from mitmgate_tui.widgets.waiting import time_left
 
 MAX_LINES = 500
 MAX_LINE = 2_000
+MAX_SHOWN = 200
 
 
 class Detail(VerticalScroll, can_focus=True):
@@ -35,25 +36,25 @@ class Detail(VerticalScroll, can_focus=True):
     def show(self, entry: Entry | None, clock: Clock) -> None:
         """Draw *entry*, or what to do to see one."""
         self.border_title = "Detail"
-        text = Text("Select a row to see all of it.", "dim")
+        text = Content.styled("Select a row to see all of it.", "dim")
         if entry is not None:
-            text = Text("\n").join(_lines(entry, clock))
+            text = Content("\n").join(_lines(entry, clock))
         self.query_one(Static).update(text)
 
 
-def _lines(entry: Entry, clock: Clock) -> Iterator[Text]:
-    yield Text(what(entry.row), "bold")
-    yield Text()
+def _lines(entry: Entry, clock: Clock) -> Iterator[Content]:
+    yield Content.styled(isolated(middle(what(entry.row), MAX_SHOWN)), "bold")
+    yield Content()
     yield from _facts(entry)
-    yield Text()
+    yield Content()
     yield from _verdict(entry, clock)
     yield from _findings(entry)
     if entry.pending is not None:
-        yield Text()
+        yield Content()
         yield from _arguments(entry.pending.arguments)
 
 
-def _facts(entry: Entry) -> Iterator[Text]:
+def _facts(entry: Entry) -> Iterator[Content]:
     row = entry.row
     yield _fact("agent", row.agent)
     yield _fact("server", row.server or "-")
@@ -63,14 +64,14 @@ def _facts(entry: Entry) -> Iterator[Text]:
         yield _fact("tool", row.tool)
 
 
-def _verdict(entry: Entry, clock: Clock) -> Iterator[Text]:
+def _verdict(entry: Entry, clock: Clock) -> Iterator[Content]:
     row, sign = entry.row, sign_of(entry)
-    said = Text(str(sign), f"bold {PALETTE[sign.style]}")
+    more = ""
     if entry.waits:
-        said.append(f", denied in {minutes(time_left(entry, clock.wall())[0])}")
+        more = f", denied in {minutes(time_left(entry, clock.wall())[0])}"
     elif not row.enforced:
-        said.append(f": would {clean(row.verdict)}")
-    yield _label("verdict").append_text(said)
+        more = f": would {clean(row.verdict)}"
+    yield Content.assemble(_label("verdict"), (str(sign), f"bold $sign-{sign.style}"), more)
     yield _fact("rule", row.rule)
     yield _fact("why", row.reason)
     if row.severity is not None:
@@ -97,24 +98,25 @@ def _answer(entry: Entry) -> str:
     return f"{answer.answer} by {answer.via}{who} after {answer.waited:.1f} s{reason}"
 
 
-def _findings(entry: Entry) -> Iterator[Text]:
+def _findings(entry: Entry) -> Iterator[Content]:
     for finding in entry.row.findings:
         text = (
             f"⚠ {finding.severity} {finding.rule} in {finding.surface} at {finding.pointer or '/'}"
         )
-        yield Text(clean(text), PALETTE["hold"])
+        yield Content.styled(_safe(text), "$sign-hold")
 
 
-def _arguments(arguments: Any) -> Iterator[Text]:
+def _arguments(arguments: Any) -> Iterator[Content]:
     if arguments is None:
-        yield Text("arguments are shown only with the operator key", "dim")
+        yield Content.styled("arguments are shown only with the operator key", "dim")
         return
-    yield Text("arguments", "dim")
+    yield Content.styled("arguments", "dim")
     lines = pretty(arguments)
     for line in lines[:MAX_LINES]:
-        yield Text(middle(clean(line), MAX_LINE))
+        yield Content(isolated(middle(clean(line), MAX_LINE)))
     if len(lines) > MAX_LINES:
-        yield Text(f"⚠ {len(lines) - MAX_LINES} more lines are not shown", PALETTE["hold"])
+        missing = len(lines) - MAX_LINES
+        yield Content.styled(f"⚠ {missing} more lines are not shown", "$sign-hold")
 
 
 def pretty(arguments: Any) -> list[str]:
@@ -134,9 +136,15 @@ def brief(entry: Entry) -> str:
     return marks + clean(text[:MAX_LINE])
 
 
-def _label(name: str) -> Text:
-    return Text.assemble((f"{name:<10}", "dim"))
+def _label(name: str) -> tuple[str, str]:
+    return f"{name:<10}", "dim"
 
 
-def _fact(name: str, value: str) -> Text:
-    return _label(name).append(clean(value))
+def _fact(name: str, value: str) -> Content:
+    # A name of 10,000 characters must not push what matters out of sight: it says how long it is.
+    long = f" ({len(value)} characters)" if len(value) > MAX_SHOWN else ""
+    return Content.assemble(_label(name), _safe(value) + long)
+
+
+def _safe(text: str) -> str:
+    return isolated(middle(clean(clipped(text, MAX_SHOWN)), MAX_SHOWN))

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from rich.text import Text
+from collections.abc import Sequence
+
+from textual.content import Content
 from textual.widgets import Static
 
-from mitmgate_tui.keys import DECISIONS, KEYS
+from mitmgate_tui.keys import DECISIONS, Key
+
+DECIDING = frozenset(key.id for key in DECISIONS)
+ALWAYS = frozenset({"help", "leave"})
 
 
 class KeyLine(Static):
@@ -13,22 +18,34 @@ class KeyLine(Static):
 
     def __init__(self, *, id: str) -> None:
         super().__init__(id=id, markup=False)
+        self._shown: tuple[Sequence[Key], bool, bool] | None = None
 
-    def show(self, *, armed: bool, target: bool) -> None:
+    def on_resize(self) -> None:
+        """Fit what is shown to the new width."""
+        if self._shown is not None:
+            keys, armed, target = self._shown
+            self.show(keys, armed=armed, target=target)
+
+    def show(self, keys: Sequence[Key], *, armed: bool, target: bool) -> None:
         """Draw the line; *target* tells whether there is anything to decide."""
-        self.update(key_line(armed=armed, target=target, width=self.size.width))
+        self._shown = (keys, armed, target)
+        self.update(key_line(keys, armed=armed, target=target, width=self.size.width))
 
 
-def key_line(*, armed: bool, target: bool, width: int) -> Text:
-    """Return the keys that fit in *width* cells."""
-    line = Text(" ▸ " if armed and target else " … " if target else "   ")
-    for key in KEYS:
-        if not key.on_line:
-            continue
-        live = key not in DECISIONS or (armed and target)
-        piece = Text.assemble(
-            (key.shown, "bold" if live else "dim"), (f" {key.label}  ", "" if live else "dim")
-        )
-        if line.cell_len + piece.cell_len - 2 <= width:
-            line.append_text(piece)
-    return line
+def key_line(keys: Sequence[Key], *, armed: bool, target: bool, width: int) -> Content:
+    """Return those of *keys* that fit in *width* cells."""
+    line = Content(" ▸ " if armed and target else " … " if target else "   ")
+    tail = Content().join(_piece(key, live=True) for key in keys if key.id in ALWAYS)
+    for key in keys:
+        if key.on_line and key.id not in ALWAYS:
+            piece = _piece(key, live=key.id not in DECIDING or (armed and target))
+            if line.cell_length + piece.cell_length + tail.cell_length - 2 <= width:
+                line += piece
+    return line + tail
+
+
+def _piece(key: Key, *, live: bool) -> Content:
+    shown = key.shown.partition(" ")[0]
+    return Content.assemble(
+        (shown, "bold" if live else "dim"), (f" {key.label}  ", "" if live else "dim")
+    )

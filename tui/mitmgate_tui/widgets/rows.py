@@ -1,8 +1,7 @@
-"""A list of rows that draws only the lines in view, and whose cursor holds on to a row's id."""
+"""A list of rows that draws only the lines in view, and whose cursor holds on to a row."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.segment import Segment
@@ -14,54 +13,59 @@ from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
 from mitmgate_tui import keys
-from mitmgate_tui.board import Entry
 from mitmgate_tui.clock import Clock
+from mitmgate_tui.columns import Part
+from mitmgate_tui.entry import Entry
 from mitmgate_tui.messages import RowOpened, SelectionMoved
 from mitmgate_tui.text import fit
+from mitmgate_tui.views import Listed, Rows
 
-type Part = tuple[str, str]
-"""A piece of a line, already clean and of its final width, and the name of its style."""
+STYLES = (
+    "plain", "faint", "allow", "deny", "hold", "edit", "shadow", "urgent", "selected",
+    "selected-blurred",
+)  # fmt: skip
 
 
 class RowList(ScrollView, can_focus=True):
-    """Rows by id. New ones come last; the cursor stays on its row whatever happens around it."""
+    """Rows of any number. New ones come last; the cursor stays on its row whatever happens."""
 
     BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings("rows")]
-    COMPONENT_CLASSES: ClassVar[set[str]] = {
-        f"rows--{name}"
-        for name in (
-            "plain", "faint", "allow", "deny", "hold", "edit", "shadow", "urgent",
-            "selected", "selected-blurred",
-        )
-    }  # fmt: skip
+    COMPONENT_CLASSES: ClassVar[set[str]] = {f"rows--{name}" for name in STYLES}
 
     def __init__(self, clock: Clock, *, id: str, empty: str = "") -> None:
         super().__init__(id=id)
         self._empty = empty
         self.clock = clock
-        self.entries: list[Entry] = []
-        self.selected: str | None = None
+        self.rows: Rows = Listed([])
+        self.chosen: Entry | None = None
+        self._anchor: tuple[Entry, int] | None = None  # what stays where it is, and its line
+
+    @property
+    def selected(self) -> str | None:
+        """The id of the row under the cursor."""
+        return None if self.chosen is None else self.chosen.id
 
     @property
     def cursor(self) -> int | None:
         """Where the selected row is now."""
-        return self._index(self.selected)
+        return None if self.chosen is None else self.rows.index(self.chosen)
 
-    def show(self, entries: Sequence[Entry]) -> None:
-        """Take over a new list of rows, keeping the row under the cursor where it is."""
-        following = self.following
-        top = round(self.scroll_y)
-        anchor_at = self.cursor if self.selected is not None else top
-        anchor = self._id_at(anchor_at)
-        old_cursor = self.cursor
-        self.entries = list(entries)
-        self.virtual_size = Size(0, len(self.entries))
-        self.select(self.kept_selection(old_cursor))
-        new_at = self._index(anchor)
+    def show(self, rows: Rows) -> None:
+        """Draw *rows*, which may be the same ones after a change; the cursor's row stays put."""
+        following, top = self.following, round(self.scroll_y)
+        self.rows = rows
+        if self.virtual_size.height != len(rows):
+            self.virtual_size = Size(0, len(rows))
+        if self.cursor is None:
+            self.select(self.next_selection())
         if following:
             self.jump(self.max_scroll_y)
-        elif anchor_at is not None and new_at is not None and new_at != anchor_at:
-            self.jump(top + new_at - anchor_at)
+        elif self._anchor is not None:
+            anchor, line = self._anchor
+            at = rows.index(anchor)
+            if at is not None and at != line:
+                self.jump(top + at - line)
+        self._remember()
         self.refresh()
 
     @property
@@ -69,12 +73,30 @@ class RowList(ScrollView, can_focus=True):
         """Whether the view sticks to the newest row."""
         return False
 
-    def select(self, row_id: str | None) -> None:
+    def select(self, entry: Entry | None) -> None:
         """Move the cursor, and say so when that changed anything."""
-        if row_id != self.selected:
-            self.selected = row_id
+        if entry is not self.chosen:
+            self.chosen = entry
+            self._remember()
             self.refresh()
             self.post_message(SelectionMoved())
+
+    def next_selection(self) -> Entry | None:
+        """Return what is selected after the selected row left."""
+        return None
+
+    def watch_scroll_y(self, old_value: float, new_value: float) -> None:
+        """Note which row is the first in view now."""
+        super().watch_scroll_y(old_value, new_value)
+        self._remember()
+
+    def _remember(self) -> None:
+        top = round(self.scroll_y)
+        at = self.cursor
+        if self.chosen is not None and at is not None:
+            self._anchor = (self.chosen, at)
+        else:
+            self._anchor = (self.rows.at(top), top) if top < len(self.rows) else None
 
     def jump(self, y: int) -> None:
         """Scroll so that line *y* is the first in view."""
@@ -84,7 +106,7 @@ class RowList(ScrollView, can_focus=True):
     def action_move(self, step: int) -> None:
         """Select the row *step* further; with no selection, the newest one."""
         at = self.cursor
-        self._select_at(len(self.entries) - 1 if at is None else at + step)
+        self._select_at(len(self.rows) - 1 if at is None else at + step)
 
     def action_page(self, direction: int) -> None:
         """Move by the rows in view."""
@@ -92,11 +114,11 @@ class RowList(ScrollView, can_focus=True):
 
     def action_edge(self, last: bool) -> None:
         """Select the first or the last row."""
-        self._select_at(len(self.entries) - 1 if last else 0)
+        self._select_at(len(self.rows) - 1 if last else 0)
 
     def action_open(self) -> None:
         """Ask for the detail of the selected row."""
-        if self.selected is not None:
+        if self.chosen is not None:
             self.post_message(RowOpened())
 
     def on_click(self, event: events.Click) -> None:
@@ -104,7 +126,7 @@ class RowList(ScrollView, can_focus=True):
         offset = event.get_content_offset(self)
         if offset is not None:
             at = offset.y + round(self.scroll_y)
-            if at < len(self.entries):
+            if at < len(self.rows):
                 self._select_at(at)
 
     def render_line(self, y: int) -> Strip:
@@ -112,13 +134,13 @@ class RowList(ScrollView, can_focus=True):
         width = self.scrollable_content_region.width
         at = y + round(self.scroll_y)
         base = self.rich_style
-        if at >= len(self.entries):
-            lines = _folded(self._empty, width) if not self.entries else []
+        if at >= len(self.rows):
+            lines = _folded(self._empty, width) if not len(self.rows) else []
             text = lines[y] if y < len(lines) else ""
             style = base + self._style("faint")
             return Strip([Segment(fit(text, width), style)], width)
-        entry = self.entries[at]
-        chosen = entry.id == self.selected
+        entry = self.rows.at(at)
+        chosen = entry is self.chosen
         if chosen:
             base += self._style("selected" if self.has_focus else "selected-blurred")
         parts = [("▌" if chosen else " ", "plain"), *self.line(entry, width - 1)]
@@ -132,28 +154,12 @@ class RowList(ScrollView, can_focus=True):
     def _style(self, name: str) -> Style:
         return self.get_component_rich_style(f"rows--{name}", partial=True)
 
-    def _index(self, row_id: str | None) -> int | None:
-        if row_id is None:
-            return None
-        # The newest rows are the likely ones.
-        last = len(self.entries) - 1
-        return next(
-            (last - i for i, e in enumerate(reversed(self.entries)) if e.id == row_id), None
-        )
-
-    def kept_selection(self, old_cursor: int | None) -> str | None:
-        """Return what is selected after the rows changed; *old_cursor* is where it was."""
-        del old_cursor  # a list that may have no selection lets go of a row that left
-        return None if self.cursor is None else self.selected
-
-    def _id_at(self, at: int | None) -> str | None:
-        return self.entries[at].id if at is not None and 0 <= at < len(self.entries) else None
-
     def _select_at(self, at: int) -> None:
-        if not self.entries:
+        if not len(self.rows):
             return
-        at = max(0, min(at, len(self.entries) - 1))
-        self.select(self.entries[at].id)
+        at = max(0, min(at, len(self.rows) - 1))
+        self.select(self.rows.at(at))
+        at = self.cursor or 0
         height = max(1, self.scrollable_content_region.height)
         top = round(self.scroll_y)
         if at < top:
