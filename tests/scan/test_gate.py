@@ -8,26 +8,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mitmgate.errors import ConfigError
 from mitmgate.scan import gate as gates
 from mitmgate.scan.gate import Gate, Passed
 from mitmgate.scan.loading import load_pack
 from mitmgate.scan.patterns import Pattern
 from mitmgate.scan.rule import Rule
+from mitmgate.scan.search import spans_of
 from mitmgate.scan.shapes import RUNS, Tokens, run_places
 from mitmgate.wire.surfaces import Surface
 
 LETTERS = st.lists(st.sampled_from([*"abxyü.1 ", "needle", "éab"]), max_size=60).map("".join)
 
 
-def rules(*keywords: Sequence[str], surfaces: str = "") -> tuple[Rule, ...]:
+def rules(*keywords: Sequence[str], more: str = "") -> tuple[Rule, ...]:
     entries = "".join(
         f"""
   - id: secret.number-{number}
     title: a word
     severity: low
-    {surfaces}
+    {more}
     keywords: {list(words)}
-    pattern: {words[0]}
+    pattern: {"|".join(words)}
     match: [{words[0]}]
     clean: [nothing]"""
         for number, words in enumerate(keywords)
@@ -70,7 +72,7 @@ def test_every_place_of_every_keyword_is_found_wherever_the_text_is_cut(
 
 def test_rules_of_other_surfaces_and_detectors_are_left_out() -> None:
     [general] = rules(["needle"])
-    [narrow] = rules(["needle"], surfaces="surfaces: [definitions]")
+    [narrow] = rules(["needle"], more="surfaces: [definitions]")
     gate, data = Gate([general, narrow]), b"a needle"
     tokens = Tokens(data)
     assert set(gate.passed(data, tokens, {Surface.RESULTS}, None).words) == {general}
@@ -78,6 +80,31 @@ def test_rules_of_other_surfaces_and_detectors_are_left_out() -> None:
     both = {Surface.DEFINITIONS, Surface.RESULTS}
     assert set(gate.passed(data, tokens, both, None).words) == {general, narrow}
     assert set(gate.passed(data, tokens, both, ["pii"]).words) == set()
+
+
+@pytest.mark.parametrize(
+    ("more", "expected"),
+    [
+        ("", ["needle", "xneedle", "9thread", "éneedle", "_thread"]),
+        ("starts: [needle]", ["needle", "9thread", "éneedle", "_thread"]),
+        ("starts: all", ["needle", "éneedle", "_thread"]),
+    ],
+)
+def test_a_keyword_that_starts_a_word_is_none_in_the_middle_of_one(
+    more: str, expected: list[str]
+) -> None:
+    [one] = rules(["needle", "thread"], more=more)
+    [everywhere] = rules(["needle", "thread"])
+    gate = Gate([everywhere, one])
+    texts = ["needle", "xneedle", "9thread", "éneedle", "_thread"]
+    assert [text for text in texts if spans_of(one, gate, text)] == expected
+    assert [text for text in texts if spans_of(one, Gate([one]), text)] == expected
+    assert all(spans_of(everywhere, gate, text) for text in texts)
+
+
+def test_only_keywords_of_the_rule_can_start_a_word() -> None:
+    with pytest.raises(ConfigError, match="name keywords of this rule"):
+        rules(["needle"], more="starts: [other]")
 
 
 @given(text=st.text("15akxyzZ0.+/= _-", max_size=200), least=st.integers(16, 60))

@@ -170,7 +170,8 @@ def test_a_worker_that_is_killed_ends_it_with_a_sentence() -> None:
         program.stdin.flush()
         program.stdout.readline()
         workers = Path(f"/proc/{program.pid}/task/{program.pid}/children").read_text().split()
-        os.kill(int(workers[0]), signal.SIGKILL)
+        for worker in workers:
+            os.kill(int(worker), signal.SIGKILL)
         program.stdin.write(json.dumps({"id": 2, "text": ""}) + "\n")
         program.stdin.close()
         assert program.wait(60) == 2

@@ -76,6 +76,7 @@ def _rule(canary: Canary, number: int, value: str) -> Rule:
         regex=Pattern(re2.escape(value)),
         words=(value.lower().encode(),),
         runs=False,
+        starts=frozenset(),
         also=(),
         token=0,
         reach=16,

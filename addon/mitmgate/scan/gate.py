@@ -11,7 +11,7 @@ from ahocorasick_rs import BytesAhoCorasick, Implementation
 from mitmgate.scan.finding import Detector
 from mitmgate.scan.patterns import quiet_options
 from mitmgate.scan.rule import Rule
-from mitmgate.scan.shapes import RUNS, Tokens, run_places
+from mitmgate.scan.shapes import RUNS, Tokens, run_places, starts_word
 from mitmgate.scan.windows import Window
 from mitmgate.wire.surfaces import Surface
 
@@ -39,6 +39,8 @@ class _Choice:
     keywords: _Keywords
     rules: Sequence[Sequence[Rule]]
     runs: Sequence[int]
+    starting: frozenset[int]
+    """Those that only count where a word starts, whatever the rule."""
 
 
 class Gate:
@@ -50,8 +52,9 @@ class Gate:
     def __init__(self, rules: Iterable[Rule]) -> None:
         """Index the keywords of *rules*."""
         self._rules = tuple(rules)
-        self._words = tuple(dict.fromkeys(word for rule in self._rules for word in rule.words))
-        self._numbers = {word: number for number, word in enumerate(self._words)}
+        self.words = tuple(dict.fromkeys(word for rule in self._rules for word in rule.words))
+        """The keywords by their numbers."""
+        self._numbers = {word: number for number, word in enumerate(self.words)}
         beside: dict[tuple[bytes, ...], re2.Pattern] = {}
         self.also = {
             rule: beside.get(rule.also) or beside.setdefault(rule.also, _any_of(rule.also))
@@ -61,7 +64,9 @@ class Gate:
         """What finds, in text in lower case, a word that a rule wants beside its keyword."""
         alike: dict[object, Rule] = {}
         self.first_alike = {
-            rule: alike.setdefault((rule.words, rule.also, rule.token, rule.reach), rule)
+            rule: alike.setdefault(
+                (rule.words, rule.starts, rule.also, rule.token, rule.reach), rule
+            )
             for rule in self._rules
         }
         """The first rule that looks in the same places as a rule."""
@@ -85,9 +90,9 @@ class Gate:
         choice = self._for(frozenset(surfaces), None if detectors is None else frozenset(detectors))
         rules = choice.rules
         places: dict[int, list[Window]] = {}
-        choice.keywords.place(lowered, rules, places)
+        choice.keywords.place(lowered, choice, places)
         for number in choice.runs:
-            found = run_places(self._words[number], lowered, tokens)
+            found = run_places(self.words[number], lowered, tokens)
             if found:
                 places[number] = found
         words: dict[Rule, list[int]] = {}
@@ -102,7 +107,7 @@ class Gate:
         if known is not None:
             return known
         here = [rule for rule in self._rules if _is_for(rule, surfaces)]
-        table: list[list[Rule]] = [[] for _ in self._words]
+        table: list[list[Rule]] = [[] for _ in self.words]
         for rule in here:
             if detectors is None or rule.detector in detectors:
                 for word in rule.words:
@@ -112,6 +117,11 @@ class Gate:
             self._keywords_of(here),
             tuple(map(tuple, table)),
             [number for number in runs if table[number]],
+            frozenset(
+                number
+                for number, rules in enumerate(table)
+                if rules and all(self.words[number] in rule.starts for rule in rules)
+            ),
         )
         if len(self._choices) < _MOST_CHOICES:
             self._choices[choice] = made
@@ -123,7 +133,7 @@ class Gate:
         numbers = frozenset([self._numbers[word] for word in words])
         known = self._keywords.get(numbers)
         if known is None:
-            known = self._keywords[numbers] = _Keywords(self._words, sorted(numbers))
+            known = self._keywords[numbers] = _Keywords(self.words, sorted(numbers))
         return known
 
 
@@ -136,22 +146,25 @@ class _Keywords:
         self._longest = max(map(len, chosen), default=1)
         self._automaton = BytesAhoCorasick(chosen, implementation=Implementation.ContiguousNFA)
 
-    def place(
-        self, data: bytes, rules: Sequence[Sequence[Rule]], places: dict[int, list[Window]]
-    ) -> None:
-        """Add to *places*, by number, where in *data* the words stand that have *rules*."""
+    def place(self, data: bytes, choice: _Choice, places: dict[int, list[Window]]) -> None:
+        """Add to *places*, by number, where in *data* the words stand that *choice* asks for."""
         numbers, find, size = self._numbers, self._automaton.find_matches_as_indexes, len(data)
+        rules, starting = choice.rules, choice.starting
         for base in range(0, size, _AT_ONCE):
             last = base + _AT_ONCE
             piece = data if size <= _AT_ONCE else data[base : last + self._longest - 1]
             for index, start, end in find(piece, overlapping=True):
                 number = numbers[index]
-                if start < _AT_ONCE and rules[number]:
-                    known = places.get(number)
-                    if known is None:
-                        places[number] = [(base + start, base + end)]
-                    else:
-                        known.append((base + start, base + end))
+                if start >= _AT_ONCE or not rules[number]:
+                    continue
+                first = base + start
+                if number in starting and not starts_word(data, first):
+                    continue
+                known = places.get(number)
+                if known is None:
+                    places[number] = [(first, base + end)]
+                else:
+                    known.append((first, base + end))
 
 
 def _is_for(rule: Rule, surfaces: frozenset[Surface]) -> bool:

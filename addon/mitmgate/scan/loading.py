@@ -101,6 +101,7 @@ def rule_of(entry: RuleModel, kind: Detector) -> Rule:
         regex=Pattern(text),
         words=(*_words(entry.keywords), *map(run_word, entry.runs)),
         runs=bool(entry.runs),
+        starts=frozenset(_words(entry.keywords if entry.starts == "all" else entry.starts)),
         also=_words(entry.also),
         token=entry.token,
         reach=0 if entry.reach == "all" else entry.reach,
@@ -136,6 +137,8 @@ def _flaws(rule: Rule) -> Iterator[Flaw]:
     rest = rule.id.removeprefix(prefix)
     if rest == rule.id or not rest or not _ID_LETTERS.issuperset(rest):
         yield ("id",), f"an id of this kind is {prefix} followed by a-z, 0-9 and - only"
+    if not rule.starts.issubset(rule.words):
+        yield ("starts",), "name keywords of this rule, or all"
     for number, sample in enumerate(rule.match):
         # Keywords are the gate before the pattern: a match without one would never be found.
         if not any(stands_in(word, encode(sample).lower()) for word in rule.words):

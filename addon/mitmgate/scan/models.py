@@ -58,6 +58,7 @@ class RuleModel(BaseModel):
     runs: Annotated[
         tuple[Literal["digits", "base58", "dotted", "wif"], ...], BeforeValidator(_tuple)
     ] = ()
+    starts: Keywords | Literal["all"] = ()
     also: Annotated[tuple[Keyword, ...], BeforeValidator(_tuple)] = ()
     token: Literal[0, 16, 24, 32] = 0
     reach: Annotated[int, Field(ge=16, le=4096)] | Literal["all"] = DEFAULT_REACH

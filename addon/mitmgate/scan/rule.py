@@ -31,7 +31,8 @@ class Rule:
 
     ``words`` are the keywords as bytes in lower case, one of which stands within ``reach`` bytes
     of every match; a reach of 0 is the whole text. ``runs`` says that some of them are runs of
-    signs. Where ``also`` has words, one of them stands there too; where ``token`` is not 0, so
+    signs; those in ``starts`` only count where no letter or digit of ASCII stands before them.
+    Where ``also`` has words, one of them stands there too; where ``token`` is not 0, so
     many letters of credentials in a row. The other fields are those of its file.
     """
 
@@ -43,6 +44,7 @@ class Rule:
     regex: Pattern
     words: tuple[bytes, ...]
     runs: bool
+    starts: frozenset[bytes]
     also: tuple[bytes, ...]
     token: int
     reach: int

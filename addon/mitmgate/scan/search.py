@@ -12,7 +12,7 @@ from mitmgate.scan.budget import Budget
 from mitmgate.scan.gate import Gate, Passed
 from mitmgate.scan.patterns import frame
 from mitmgate.scan.rule import Rule
-from mitmgate.scan.shapes import Tokens
+from mitmgate.scan.shapes import Tokens, starts_word
 from mitmgate.scan.windows import Window, merged, text_around, wider
 from mitmgate.wire.surfaces import Surface
 
@@ -29,7 +29,7 @@ class Search:
         self._gate = gate
         self._passed = passed
         self._budget = budget
-        self._about: dict[tuple[int, int], list[Window]] = {}
+        self._about: dict[tuple[int, int, bool], list[Window]] = {}
         self._known: dict[Rule, list[Window]] = {}
 
     def spans(self, rule: Rule) -> Collection[tuple[int, int]]:
@@ -85,11 +85,13 @@ class Search:
 
     def _around(self, word: int, rule: Rule) -> list[Window]:
         """Return the windows for *rule* about all places of *word*, in order."""
-        reach = rule.reach
-        key = word, reach
+        reach, starts = rule.reach, self._gate.words[word] in rule.starts
+        key = word, reach, starts
         windows = self._about.get(key)
         if windows is None:
             places, data, size = self._passed.places[word], self._data, len(self._data)
+            if starts:
+                places = [place for place in places if starts_word(self._lowered, place[0])]
             if reach:
                 windows = [
                     (start - reach if start > reach else 0, min(end + reach, size))

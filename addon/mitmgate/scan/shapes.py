@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Mapping
-from string import ascii_letters, digits
+from string import ascii_letters, ascii_lowercase, digits
 
 import re2
 
@@ -36,6 +36,7 @@ _IN_TOKENS = {_MARK + b"base58": 26, _MARK + b"wif": 50}
 _TOKEN_LETTERS = (ascii_letters + digits + "_+/=-").encode()
 _IN_TOKEN = bytes([ord("a") if sign in _TOKEN_LETTERS else ord(" ") for sign in range(256)])
 _SHORTEST_TOKEN = 16
+_WORD_LETTERS = frozenset((ascii_lowercase + digits).encode())
 RUN_NAMES: frozenset[str] = frozenset(_PATTERNS)
 
 
@@ -101,6 +102,11 @@ def run_places(word: bytes, lowered: bytes, tokens: Tokens) -> list[tuple[int, i
         found = run.finditer(lowered, start, end)
         places += [(match.span()[0],) * 2 for match in found]
     return places
+
+
+def starts_word(lowered: bytes, place: int) -> bool:
+    """Tell whether no letter or digit of ASCII stands before *place* in text in lower case."""
+    return not place or lowered[place - 1] not in _WORD_LETTERS
 
 
 def run_word(name: str) -> bytes:
