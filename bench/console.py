@@ -7,7 +7,9 @@
 - the memory that a row takes, with 100,000 kept;
 - the time until a filter and a sort are done over 100,000 rows, and the longest slice of it;
 - with 2,000 events a second from a feeder on the socket: how old the newest row is when it is
-  drawn, and the share of a processor that the console takes.
+  drawn, and the share of a processor that the console takes;
+- the latency of 100 calls a second through a real proxy with no console and with one on a
+  terminal, rounds interleaved, and the ratio.
 """
 
 from __future__ import annotations
@@ -16,15 +18,22 @@ import asyncio
 import json
 import logging
 import os
+import pty
 import resource
 import statistics
+import subprocess
 import sys
 import tempfile
+import threading
 import time
 import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import httpx
+from calls import Connection, answer
+from legs import Leg, legs
 
 from mitmgate.control.models import (
     Completed,
@@ -44,6 +53,7 @@ SIZE = (140, 45)
 COUNTS = (1_000, 10_000, 100_000)
 FRAMES = 30
 RATE = 2_000
+ROUNDS, CALLS, CALL_RATE = 4, 300, 100
 
 
 def state(decisions: int = 0) -> State:
@@ -222,6 +232,85 @@ async def watch(path: Path, seconds: float) -> None:
     }))  # fmt: skip
 
 
+# The proxy's latency
+
+
+@contextmanager
+def console_on(leg: Leg) -> Iterator[None]:
+    """Run the real console with the operator key on a terminal, attached, for the block."""
+    assert leg.state is not None
+    end, inner = pty.openpty()
+    os.set_blocking(end, True)
+    child = subprocess.Popen(
+        [sys.executable, "-m", "mitmgate_tui", "--state-dir", str(leg.state)],
+        stdin=inner, stdout=inner, stderr=inner, start_new_session=True,
+        env=os.environ | {"MITMGATE_OPERATOR_KEY": leg.key, "TERM": "xterm-256color",
+                          "COLUMNS": str(SIZE[0]), "LINES": str(SIZE[1])},
+    )  # fmt: skip
+    os.close(inner)
+    reading = threading.Thread(target=drain, args=(end,))
+    reading.start()
+    try:
+        operators(leg.state, 1)
+        yield
+    finally:
+        child.terminate()
+        child.wait()
+        reading.join()
+        os.close(end)
+        operators(leg.state, 0)
+
+
+def drain(end: int) -> None:
+    """Read a terminal until its last program has left."""
+    try:
+        while os.read(end, 65536):
+            pass
+    except OSError:
+        return
+
+
+def operators(folder: Path, count: int) -> None:
+    """Wait until so many operators are attached."""
+    transport = httpx.HTTPTransport(uds=str(folder / "control.sock"))
+    with (
+        httpx.Client(transport=transport, base_url="http://gate", timeout=20) as client,
+        client.stream("GET", "/v1/events") as events,  # without the key it is no operator
+    ):
+        for told in map(json.loads, events.iter_lines()):
+            if told.get("state", {}).get("operators") == count:
+                return
+    raise RuntimeError("the proxy ended")
+
+
+def paced(connection: Connection) -> Iterator[float]:
+    """Make calls at CALL_RATE, each waiting for the one before; yield their seconds."""
+    pause, begun = threading.Event(), time.perf_counter()
+    for number in range(CALLS):
+        pause.wait(max(0.0, begun + number / CALL_RATE - time.perf_counter()))
+        yield connection.call()
+
+
+def latency() -> None:
+    seconds: dict[str, list[float]] = {"no console": [], "one console": []}
+    with legs(answer) as ways:
+        leg = ways["mitmgate"]
+        connection = Connection(leg)
+        for _ in range(CALLS):
+            connection.call()
+        for _ in range(ROUNDS):
+            seconds["no console"] += list(paced(connection))
+            with console_on(leg):
+                seconds["one console"] += list(paced(connection))
+    told = {}
+    for name, values in seconds.items():
+        told[name] = (statistics.median(values), statistics.quantiles(values, n=100)[98])
+        print(f"call with {name:<12} p50 {told[name][0] * 1e3:6.2f} ms   "
+              f"p99 {told[name][1] * 1e3:6.2f} ms")  # fmt: skip
+    p50, p99 = (told["one console"][at] / told["no console"][at] for at in (0, 1))
+    print(f"ratio                  p50 {p50:6.2f}      p99 {p99:6.2f}")
+
+
 def main() -> None:
     if sys.argv[1:2] == ["--watch"]:
         asyncio.run(watch(Path(sys.argv[2]), float(sys.argv[3])))
@@ -232,6 +321,7 @@ def main() -> None:
         seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 30.0
         # First: a child begins with its parent's peak of memory.
         asyncio.run(feed_events(Path(folder) / "control.sock", seconds))
+    latency()
     asyncio.run(frames())
     memory()
 

@@ -86,8 +86,8 @@ def test_the_first_policy_has_fifteen_lines_at_most() -> None:
 
 
 def test_the_picture_is_the_console_as_it_is() -> None:
-    from mitmgate_tui.screenshot import example, svg_of
+    from mitmgate_tui.screenshot import PICTURES, svg_of
 
     picture = (README.parent / "docs" / "console.svg").read_text("utf-8")
     assert "docs/console.svg" in README.read_text("utf-8")
-    assert picture == svg_of(example()) + "\n", "run `make docs`"
+    assert picture == svg_of(PICTURES["console"]) + "\n", "run `make docs`"

@@ -1,196 +1,46 @@
-"""A fake proxy that speaks the control protocol on a real Unix socket, and a console on it."""
+"""A console in a terminal of its own, on a fake proxy."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-import uvicorn
-from starlette.applications import Starlette
-from starlette.requests import Request
-from starlette.responses import JSONResponse, Response, StreamingResponse
-from starlette.routing import Route
+from tests.tui.fakes import (
+    KEY,
+    NOW,
+    PATHS,
+    PREVIEW,
+    SCOPES,
+    FakeProxy,
+    make_pending,
+    make_row,
+)
 from textual.pilot import Pilot
+from textual.screen import Screen
 
 from mitmgate.control.models import (
-    DecideRequest,
-    Event,
-    HeldEvent,
     Pending,
-    Resolved,
-    ResolvedEvent,
-    Row,
-    RowEvent,
-    Snapshot,
-    State,
-    StateEvent,
 )
 from mitmgate_tui.app import Console, Options
 from mitmgate_tui.board import Board
 from mitmgate_tui.client import Client
 from mitmgate_tui.clock import Clock
 
-KEY = "operator-key-of-the-tests"
-NOW = 1_772_654_047.0
+__all__ = [
+    "KEY", "NOW", "PATHS", "PREVIEW", "SCOPES", "Desk", "FakeClock", "FakeProxy", "OpenDesk",
+    "make_pending", "make_row",
+]  # fmt: skip
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--snapshot-update", action="store_true", help="write tests/tui/snapshots")
-
-
-def make_row(name: str, **changes: Any) -> Row:
-    """Return an allowed call of a tool called *name*, whose id it also is."""
-    facts: dict[str, Any] = {
-        "id": f"{name}.0", "time": NOW, "kind": "request", "channel": "mcp", "agent": "claude@lap",
-        "server": "github", "host": "mcp.github.com", "endpoint": "https://mcp.github.com/mcp",
-        "method": "tools/call", "tool": name, "verdict": "allow", "rule": "reads", "code": "rule",
-        "reason": "Reads are fine.", "enforced": True, "edits": 0,
-    }  # fmt: skip
-    return Row.model_validate(facts | changes)
-
-
-def make_pending(name: str, *, arguments: Any = None, wait: float = 45, **changes: Any) -> Pending:
-    """Return a call of *name* that waits."""
-    row = make_row(name, **{"verdict": "ask", "rule": "otherwise", "held": True} | changes)
-    return Pending(id=row.id, row=row, since=NOW, deadline=NOW + wait, arguments=arguments)
-
-
-class _Server(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.ready = asyncio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.ready.set()
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield  # the test runner keeps its own
-
-
-@dataclass
-class FakeProxy:
-    """Remembers what was decided, and answers as it is told."""
-
-    path: Path
-    rows: list[Row] = field(default_factory=list)
-    pending: dict[str, Pending] = field(default_factory=dict)
-    decided: list[tuple[str, DecideRequest]] = field(default_factory=list)
-    answer_status: int = 200
-    trouble: str | None = None
-    policy_trouble: str | None = None
-    readers: int = 0
-    pages: dict[str, str] = field(default_factory=dict)
-    _queues: list[asyncio.Queue[bytes | None]] = field(default_factory=list)
-    _server: _Server | None = None
-    _task: asyncio.Task[None] | None = None
-
-    async def start(self) -> None:
-        routes = [
-            Route("/v1/events", self._events),
-            Route("/v1/pending/{id}", self._decide, methods=["POST"]),
-            Route("/v1/{page}", self._page),
-        ]
-        config = uvicorn.Config(
-            Starlette(routes=routes), uds=str(self.path), log_config=None, lifespan="off",
-            ws="none", timeout_graceful_shutdown=1,
-        )  # fmt: skip
-        self._server = _Server(config)
-        self._task = asyncio.create_task(self._server.serve())
-        async with asyncio.timeout(10):
-            await self._server.ready.wait()
-
-    async def stop(self) -> None:
-        assert self._server is not None
-        assert self._task is not None
-        self._server.should_exit = True
-        self.raw(None)
-        await self._task
-        self._queues.clear()
-
-    def raw(self, data: bytes | None) -> None:
-        for queue in self._queues:
-            queue.put_nowait(data)
-
-    def send(self, *events: Event) -> None:
-        for event in events:
-            self.raw(event.model_dump_json().encode() + b"\n")
-
-    def row(self, *rows: Row) -> None:
-        self.rows += rows
-        self.send(*(RowEvent(row=row) for row in rows))
-
-    def hold(self, *calls: Pending) -> None:
-        self.pending |= {call.id: call for call in calls}
-        self.send(*(HeldEvent(pending=call) for call in calls))
-
-    def resolve(self, entry: str, answer: str, via: str = "timeout") -> None:
-        del self.pending[entry]
-        resolved = Resolved.model_validate({
-            "id": entry, "answer": answer, "via": via, "operator": None, "reason": None,
-            "waited": 3.0,
-        })  # fmt: skip
-        self.send(ResolvedEvent(resolved=resolved))
-
-    def state(self) -> State:
-        return State(
-            version="0.1.0", listen="127.0.0.1:8080", mode="enforce", policy="sha256:3f9c21a04be7",
-            pending=len(self.pending), operators=1, decisions=len(self.rows), denied=3,
-            healthy=self.trouble is None, trouble=self.trouble,
-            policy_trouble=self.policy_trouble,
-        )  # fmt: skip
-
-    def beat(self) -> None:
-        self.send(StateEvent(state=self.state()))
-
-    def _knows(self, request: Request) -> bool:
-        return request.headers.get("authorization") == f"Bearer {KEY}"
-
-    async def _events(self, request: Request) -> Response:
-        operator = self._knows(request)
-        pending = tuple(
-            call if operator else call.model_copy(update={"arguments": None})
-            for call in self.pending.values()
-        )
-        first = Snapshot(
-            state=self.state(), rows=tuple(self.rows), pending=pending, operator=operator
-        )
-        queue: asyncio.Queue[bytes | None] = asyncio.Queue()
-        self._queues.append(queue)
-        self.readers += 1
-
-        async def lines() -> AsyncIterator[bytes]:
-            yield first.model_dump_json().encode() + b"\n"
-            while (line := await queue.get()) is not None:
-                yield line
-
-        return StreamingResponse(lines(), media_type="application/x-ndjson")
-
-    async def _page(self, request: Request) -> Response:
-        page = self.pages.get(request.path_params["page"])
-        return Response(status_code=404) if page is None else Response(page)
-
-    async def _decide(self, request: Request) -> Response:
-        if not self._knows(request):
-            return JSONResponse({"title": "operator key needed"}, 403)
-        if self.answer_status != 200:
-            return JSONResponse({"title": "[b]no[/b]"}, self.answer_status)
-        entry = request.path_params["id"]
-        if entry not in self.pending:
-            return JSONResponse({"title": "no such entry"}, 404)
-        body = DecideRequest.model_validate_json(await request.body())
-        self.decided.append((entry, body))
-        self.resolve(entry, body.decision, body.via)
-        return JSONResponse({"id": entry, "answer": body.decision})
 
 
 class FakeClock:
@@ -236,6 +86,31 @@ class Desk:
         await self.pilot.pause()
         self.clock.advance(1.0)
         await self.until(lambda: self.app.armed)
+
+    async def hold(self, *calls: Pending) -> None:
+        """Let *calls* wait, and the screen show them."""
+        before = len(self.app.board.waiting)
+        self.proxy.hold(*calls)
+        await self.until(lambda: len(self.app.board.waiting) == before + len(calls))
+        await self.pilot.pause()
+
+    async def opens(self, box: type[Screen[Any]]) -> None:
+        """Wait until a screen of that kind is on top and its keys count, if it has any."""
+        await self.until(lambda: isinstance(self.app.screen, box))
+        await self.pilot.pause()
+
+    async def settled(self) -> None:
+        """Wait until a decision that is on its way would have arrived."""
+        await self.pilot.pause()
+        await self.until(lambda: self.app._intent is None and not self.app._asked)
+        beats = self.app.board.version
+        self.proxy.beat()
+        await self.until(lambda: self.app.board.version > beats)
+        await self.pilot.pause()
+
+    def nothing_came(self) -> bool:
+        """Whether nothing at all was decided, taken back or turned."""
+        return not (self.proxy.decided or self.proxy.undone or self.proxy.switched)
 
     def text(self) -> str:
         """Return what stands on the screen."""

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from mitmgate.control.models import HeldEvent, RowEvent
+from mitmgate.control.models import DecideRequest, HeldEvent, RowEvent
 from mitmgate_tui.app import INTERRUPTED, Options
 from mitmgate_tui.client import BACKOFF, Client, Gone
 
@@ -53,7 +53,7 @@ async def test_a_name_with_a_line_separator_stays_one_row(desk: Desk) -> None:
     # str.splitlines, and httpx with it, would cut the line at each of these.
     desk.proxy.row(make_row("row", tool="a\u2028b\x85c\x0bd"))
     await desk.until(lambda: "row.0" in desk.app.board.entries)
-    await desk.press("k")
+    await desk.press("up")
     await desk.shows("a‹U+2028›b‹U+0085›c␋d")
     assert not desk.notices()
 
@@ -98,7 +98,7 @@ async def test_a_proxy_of_agents_is_not_asked_for_the_socket(
 async def test_an_id_cannot_leave_its_folder(proxy: FakeProxy) -> None:
     call = make_pending("x", id="../v1?a=b#c").model_copy(update={"id": "..%2e?a#b é"})
     proxy.pending[call.id] = call
-    await Client(proxy.path, KEY).decide(call.id, "deny", None)
+    await Client(proxy.path, KEY).decide(call.id, DecideRequest(decision="deny"))
     assert [entry for entry, _ in proxy.decided] == [call.id]
 
 

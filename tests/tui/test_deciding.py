@@ -67,7 +67,7 @@ async def test_a_reason_that_was_not_sent_decides_nothing(desk: Desk, keys: list
     await desk.until(lambda: isinstance(desk.app.screen, ReasonScreen))
     await desk.press(*keys)
     await desk.until(lambda: not isinstance(desk.app.screen, ReasonScreen))
-    await settled(desk)
+    await desk.settled()
     assert answers(desk) == []
 
 
@@ -78,7 +78,7 @@ async def test_a_pasted_line_break_does_not_send_the_reason(desk: Desk) -> None:
     await desk.until(lambda: isinstance(desk.app.screen, ReasonScreen))
     desk.app.post_message(events.Paste("copied\ntext\n"))
     await desk.until(lambda: desk.app.screen.query_one(Input).value == "copied")
-    await settled(desk)
+    await desk.settled()
     assert answers(desk) == []
 
 
@@ -92,7 +92,7 @@ async def test_enter_space_and_escape_never_decide(
         for key in keys:
             await desk.arm()
             await desk.press(key)
-        await settled(desk)
+        await desk.settled()
         assert answers(desk) == []
 
 
@@ -101,7 +101,7 @@ async def test_a_click_selects_and_never_decides(desk: Desk) -> None:
     await desk.arm()
     await desk.pilot.click("#waiting", offset=(5, 2))
     await desk.until(lambda: desk.app.view and desk.app.view.target == "second.0")
-    await settled(desk)
+    await desk.settled()
     assert answers(desk) == []
 
 
@@ -109,7 +109,7 @@ async def test_a_key_before_the_row_has_stood_still_does_nothing(desk: Desk) -> 
     await held(desk, "pay")
     desk.clock.advance(0.2)
     await desk.press("a", "d", "r")
-    await settled(desk)
+    await desk.settled()
     assert answers(desk) == []
 
 
@@ -117,7 +117,7 @@ async def test_moving_the_cursor_disarms(desk: Desk) -> None:
     await held(desk, "first", "second")
     await desk.arm()
     await desk.press("j", "a")
-    await settled(desk)
+    await desk.settled()
     assert answers(desk) == []
 
 
@@ -125,7 +125,7 @@ async def test_changing_the_pane_disarms(desk: Desk) -> None:
     await held(desk, "pay")
     await desk.arm()
     await desk.press("tab", "a")
-    await settled(desk)
+    await desk.settled()
     assert answers(desk) == []
 
 
@@ -134,7 +134,7 @@ async def test_coming_back_to_the_window_disarms(desk: Desk) -> None:
     await desk.arm()
     desk.app.post_message(events.AppFocus())
     await desk.press("a")
-    await settled(desk)
+    await desk.settled()
     assert answers(desk) == []
 
 
@@ -143,18 +143,18 @@ async def test_a_row_that_slips_under_the_cursor_is_not_decided(desk: Desk) -> N
     await desk.arm()
     desk.proxy.resolve("first.0", "deny")
     await desk.until(lambda: len(desk.app.board.waiting) == 1)
-    desk.app.action_decide("allow")
-    await settled(desk)
+    desk.app.action_decide("once")
+    await desk.settled()
     assert answers(desk) == []
 
 
 async def test_a_call_that_leaves_at_the_key_press_does_not_pass_it_on(desk: Desk) -> None:
     await held(desk, "first", "second")
     await desk.arm()
-    desk.app.action_decide("allow")
+    desk.app.action_decide("once")
     desk.app.board.waiting.pop("first.0")
     await desk.until(lambda: any("Too late" in note for note in desk.notices()))
-    await settled(desk)
+    await desk.settled()
     assert answers(desk) == []
 
 
@@ -167,7 +167,7 @@ async def test_a_key_held_down_decides_once(desk: Desk) -> None:
     for _ in range(40):
         await desk.press("a")
         desk.clock.advance(0.035)
-    await settled(desk)
+    await desk.settled()
     assert answers(desk) == [("first.0", "allow", None)]
 
 
@@ -177,7 +177,7 @@ async def test_two_calls_take_two_looks(desk: Desk) -> None:
         await desk.arm()
         await desk.press("a")
         await desk.until(lambda: desk.app.board.version and not desk.app._asked)
-        await settled(desk)
+        await desk.settled()
     assert [entry for entry, _, _ in answers(desk)] == ["first.0", "second.0"]
 
 
@@ -188,7 +188,7 @@ async def test_text_pasted_as_keys_decides_nothing(desk: Desk, text: str) -> Non
     for char in text:
         key = {"\n": "enter", " ": "space", "/": "slash", "-": "minus"}.get(char, char)
         desk.app.post_message(events.Key(key, char))
-    await settled(desk)
+    await desk.settled()
     assert answers(desk) == []
     assert not isinstance(desk.app.screen, ReasonScreen)
 
@@ -198,7 +198,7 @@ async def test_bracketed_paste_decides_nothing_and_disarms(desk: Desk) -> None:
     await desk.arm()
     desk.app.post_message(events.Paste("aaa"))
     await desk.press("a")
-    await settled(desk)
+    await desk.settled()
     assert answers(desk) == []
 
 
@@ -219,7 +219,7 @@ async def test_an_answer_that_was_not_taken_is_told(desk: Desk, status: int, say
 async def test_a_row_that_does_not_wait_cannot_be_decided(desk: Desk) -> None:
     desk.proxy.row(make_row("get_issue"))
     await desk.shows("get_issue")
-    await desk.press("k")
+    await desk.press("up")
     await desk.arm()
     await desk.press("a")
     await desk.until(lambda: any("does not wait" in note for note in desk.notices()))
@@ -249,7 +249,7 @@ async def test_the_detail_screen_decides_about_its_own_row(open_desk: OpenDesk) 
         await desk.shows("✗ denied")
         await desk.arm()
         await desk.press("a")
-        await settled(desk)
+        await desk.settled()
         assert answers(desk) == []
         await desk.press("escape", "j")
         await desk.arm()
@@ -304,16 +304,38 @@ async def test_ghosts_are_few_and_go_when_nothing_waits(desk: Desk) -> None:
     assert waiting.selected is None
 
 
+# The proxy's own word
+
+
+async def test_the_proxy_refuses_what_moved_on_its_side(desk: Desk) -> None:
+    await desk.hold(make_pending("pay", fingerprint="f1"))
+    desk.proxy.pending["pay.0"] = make_pending("pay", fingerprint="f2")
+    await desk.arm()
+    await desk.press("a")
+    await desk.until(lambda: any("another call by now" in note for note in desk.notices()))
+    assert desk.nothing_came()
+
+
+async def test_who_was_faster_is_told(desk: Desk) -> None:
+    desk.proxy.answer_status = 409
+    desk.proxy.problem = {
+        "code": "already_left", "detail": "Too late: t\x1bom denied it 2 s ago (shell).",
+    }  # fmt: skip
+    await desk.hold(make_pending("pay"))
+    await desk.arm()
+    await desk.press("a")
+    await desk.until(lambda: "Too late: t␛om denied it 2 s ago (shell)." in desk.notices())
+
+
+async def test_a_proxy_that_dies_on_the_way_leaves_it_unknown(desk: Desk) -> None:
+    desk.proxy.hangs_up = True
+    await desk.hold(make_pending("pay"))
+    await desk.arm()
+    await desk.press("a")
+    await desk.until(lambda: any("unknown whether it counted" in note for note in desk.notices()))
+    assert len(desk.proxy.decided) == 1
+
+
 def where(desk: Desk, name: str) -> int:
     lines = desk.text().split("\n")
     return next(at for at, line in enumerate(lines) if "█" in line and name in line[:80])
-
-
-async def settled(desk: Desk) -> None:
-    """Wait until a decision that is on its way would have arrived."""
-    await desk.pilot.pause()
-    await desk.until(lambda: desk.app._intent is None and not desk.app._asked)
-    beats = desk.app.board.version
-    desk.proxy.beat()
-    await desk.until(lambda: desk.app.board.version > beats)
-    await desk.pilot.pause()

@@ -97,12 +97,12 @@ async def test_no_color_is_respected(open_desk: OpenDesk, monkeypatch: pytest.Mo
 
 
 async def test_another_key_decides_and_the_usual_one_does_not(open_desk: OpenDesk) -> None:
-    registry = remap({"approve": ["y"], "filter": ["f", "ctrl+f"]})
+    registry = remap({"approve": ["y"], "filter": ["F", "ctrl+f"]})
     async with open_desk(options=Options(keys=registry)) as desk:
         desk.proxy.hold(make_pending("pay"))
         await desk.shows("pay")
         await desk.arm()
-        assert "y approve once" in desk.text()
+        assert "y once" in desk.text()
         await desk.press("a")
         await desk.arm()
         await desk.press("y")
@@ -110,7 +110,7 @@ async def test_another_key_decides_and_the_usual_one_does_not(open_desk: OpenDes
         assert len(desk.proxy.decided) == 1
         await desk.press("question_mark")
         await desk.shows("approve the selected call, once")
-        assert " f ctrl+f" in desk.text()
+        assert " F ctrl+f" in desk.text()
 
 
 async def test_two_keys_may_be_swapped(open_desk: OpenDesk) -> None:
@@ -273,7 +273,7 @@ async def seen_in_the_detail(desk: Desk) -> None:
         if "amount" in desk.text():
             break
         await desk.press("j")
-    assert '"amount": 4200' in desk.text()
+    assert "amount 4200" in desk.text()
     await desk.press("escape")
 
 

@@ -51,11 +51,11 @@ async def test_the_wide_screen_shows_panes_side_by_side(open_desk: OpenDesk) -> 
             )
         )  # fmt: skip
         desk.proxy.hold(make_pending("pay", arguments={"amount": 4200}, findings=(EMAIL,)))
-        await desk.shows('"amount": 4200')
+        await desk.shows("amount 4200")
         for text in (
             "⏸ 1 waiting, next denied in 0:45", "✗ 3 denied", "● healthy", "policy 3f9c21a0",
             "enforce", "127.0.0.1:8080", "0:45 ██████", "✓ allowed", "12 ms", "⚠ medium pii.email",
-            "⏸ held, denied in 0:45", "Live · following", "a approve once", "q leave",
+            "⏸ held, denied in 0:45", "Live · following", "a once", "q leave",
         ):  # fmt: skip
             assert text in desk.text()
 
@@ -70,7 +70,7 @@ async def test_the_narrow_screen_has_the_same_news(open_desk: OpenDesk) -> None:
         assert all(len(line) <= 80 for line in desk.text().split("\n"))
         await desk.press("enter")
         await desk.until(lambda: isinstance(desk.app.screen, DetailScreen))
-        await desk.shows('"amount": 4200')
+        await desk.shows("amount 4200")
         await desk.press("escape")
         await desk.until(lambda: not isinstance(desk.app.screen, DetailScreen))
 
@@ -188,7 +188,7 @@ async def test_the_body_of_a_plain_request_is_shown_line_by_line(desk: Desk) -> 
 
 async def test_the_selection_stays_on_its_row_when_new_ones_come(desk: Desk) -> None:
     await filled(desk, "one", "two")
-    await desk.press("k", "k")
+    await desk.press("up", "up")
     assert live(desk).selected == "one.0"
     at = live(desk).scroll_y
     await filled(desk, *(f"n{number}" for number in range(60)))
@@ -214,7 +214,7 @@ async def test_the_view_follows_the_newest_row(desk: Desk) -> None:
 async def test_rows_that_fall_out_do_not_move_the_one_under_the_cursor(open_desk: OpenDesk) -> None:
     async with open_desk(max_rows=80) as desk:
         await filled(desk, *(f"n{number}" for number in range(80)))
-        await desk.press(*["k"] * 3)
+        await desk.press(*["up"] * 3)
         assert live(desk).selected == "n77.0"
         line = next(i for i, text in enumerate(desk.text().split("\n")) if "▌" in text)
         await filled(desk, *(f"m{number}" for number in range(20)))
@@ -253,7 +253,7 @@ async def test_tab_goes_round_the_panes_and_enter_opens_the_detail(desk: Desk) -
 
 async def test_a_new_call_does_not_take_the_focus_from_a_reader(desk: Desk) -> None:
     await filled(desk, "one", "two")
-    await desk.press("k")
+    await desk.press("up")
     desk.proxy.hold(make_pending("pay"))
     await desk.shows("Waiting")
     assert cast("Live", desk.app.focused).id == "live"

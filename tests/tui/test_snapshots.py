@@ -10,10 +10,13 @@ import pytest
 import snapshots
 from tests.tui.conftest import NOW, FakeClock
 
-from mitmgate.control.models import PolicyView, ServerList, ServerView, Snapshot
+from mitmgate.control.models import Snapshot
+from mitmgate.control.switch import Switch
 from mitmgate_tui.app import Console, Options
+from mitmgate_tui.client import Gone
 from mitmgate_tui.clock import Clock
-from mitmgate_tui.screenshot import Replay, example
+from mitmgate_tui.example import example, pages
+from mitmgate_tui.screenshot import Replay
 from mitmgate_tui.themes import THEMES
 
 if TYPE_CHECKING:
@@ -22,32 +25,9 @@ if TYPE_CHECKING:
     from textual.pilot import Pilot
 
     from mitmgate.control.models import Event
+    from mitmgate_tui.client import Heard
 
 SIZES = {"80x24": (80, 24), "140x45": (140, 45)}
-SERVERS = ServerList(
-    servers=(
-        ServerView(
-            url="https://mcp.github.com/mcp", server="github", name="github-mcp",
-            title="GitHub", version="1.4.0", protocol_versions=("2025-06-18",),
-            transports=("streamable_http",), tools=("get_issue", "create_issue"), tools_total=2,
-            agents=("claude@lap",), agents_total=1, calls=41, first_seen=NOW, last_seen=NOW,
-        ),
-        ServerView(
-            url="https://mcp.elsewhere.example/mcp", server=None, name=None, title=None,
-            version=None, protocol_versions=(), transports=("sse",), tools=(), tools_total=0,
-            agents=("ci-runner",), agents_total=1, calls=0, first_seen=NOW, last_seen=NOW,
-        ),
-    )
-)  # fmt: skip
-POLICY = PolicyView(
-    policy="sha256:3f9c21a04be7", source="policy.yaml", mode="enforce", rules=7, problem=None,
-    waiting=None, changes=(), applied=1, refused=0,
-)  # fmt: skip
-PAGES = {
-    "servers": SERVERS.model_dump_json().encode(),
-    "policy": POLICY.model_dump_json().encode(),
-    "metrics": b'mitmgate_decisions_total{verdict="allow"} 17\n',
-}
 SCREENS: dict[str, Sequence[str]] = {
     "live": (),
     "selected": ("tab", "g"),
@@ -56,9 +36,17 @@ SCREENS: dict[str, Sequence[str]] = {
     "columns": ("c",),
     "detail": ("enter",),
     "reason": ("r",),
+    "scope": ("e", "right", "down", "space"),
+    "length": ("e", "right", "right", "enter", "t"),
+    "preview": ("e", "right", "right", "enter", "f"),
+    "marked": ("space", "down", "space", "A"),
+    "undo": ("u",),
+    "kill": ("k",),
     "help": ("question_mark",),
     "servers": ("2",),
+    "servers-next": ("2", "down"),
     "rules": ("3",),
+    "rules-next": ("3", "down", "down", "down"),
     "health": ("4",),
 }
 
@@ -67,11 +55,11 @@ class Still:
     """The example's minute, on a clock that stands still between looks."""
 
     def __init__(self, *, size: tuple[int, int], options: Options | None = None,
-                 events: Sequence[Event] | None = None) -> None:  # fmt: skip
+                 events: Sequence[Heard] | None = None) -> None:  # fmt: skip
         self.clock = FakeClock()
         clock = Clock(wall=lambda: NOW, steady=lambda: self.clock.elapsed, calendar=time.gmtime)
         self.events = example() if events is None else events
-        self.app = Console(Replay(self.events, PAGES), clock=clock, options=options)
+        self.app = Console(Replay(self.events, pages()), clock=clock, options=options)
         self.size = size
 
     async def after(self, keys: Sequence[str]) -> str:
@@ -79,12 +67,16 @@ class Still:
             while self.app.board.version < len(self.events):
                 await pilot.pause()
             await self.rest(pilot)
-            for key in keys:
-                await pilot.press(key)
-                while self.app._intent is not None:
-                    await pilot.pause()
-            await self.rest(pilot)
+            await self.press(pilot, keys)
             return snapshots.picture(self.app)
+
+    async def press(self, pilot: Pilot[None], keys: Sequence[str]) -> None:
+        """Press keys, each when the screen has settled."""
+        for key in keys:
+            await pilot.press(key)
+            while self.app._intent is not None:
+                await pilot.pause()
+            await self.rest(pilot)
 
     async def rest(self, pilot: Pilot[None]) -> None:
         """Let all work be done, and the keys arm."""
@@ -109,9 +101,28 @@ async def test_screen(screen: str, size: str, update: bool) -> None:
     snapshots.check(f"{screen}-{size}", got, update=update)
 
 
+HALT = Switch(on=True, by="tom", since=NOW - 60, reason="an agent ran wild")
+
+
+def _high(event: Event) -> Event:
+    """Let what was found be severe: the name of the tool has to be typed."""
+    if not isinstance(event, Snapshot):
+        return event
+    pending, *others = event.pending
+    severe = tuple(f.model_copy(update={"severity": "high"}) for f in pending.row.findings)
+    row = pending.row.model_copy(update={"findings": severe, "severity": "high"})
+    first = pending.model_copy(update={"row": row})
+    return event.model_copy(update={"pending": (first, *others)})
+
+
 OTHERS: dict[str, dict[str, Any]] = {
     "light": {"options": Options(theme=THEMES["light"].name)},
     "ansi": {"options": Options(theme=THEMES["ansi"].name)},
+    "gone": {"events": [*example(), Gone("the proxy closed the stream")]},
+    "stopped": {"events": [
+        event.model_copy(update={"state": event.state.model_copy(update={"halt": HALT})})
+        if isinstance(event, Snapshot) else event for event in example()]},
+    "typed": {"events": [_high(event) for event in example()], "keys": ("a",)},
     "empty": {"events": [e.model_copy(update={"rows": (), "pending": ()})
                          for e in example() if isinstance(e, Snapshot)]},
     "read-only": {"events": [e.model_copy(update={"operator": False})
@@ -122,7 +133,9 @@ OTHERS: dict[str, dict[str, Any]] = {
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("name", OTHERS)
 async def test_other_looks(name: str, size: str, update: bool) -> None:
-    got = await Still(size=SIZES[size], **OTHERS[name]).after(())
+    facts = dict(OTHERS[name])
+    keys = facts.pop("keys", ())
+    got = await Still(size=SIZES[size], **facts).after(keys)
     snapshots.check(f"{name}-{size}", got, update=update)
 
 
@@ -134,10 +147,7 @@ async def test_a_terminal_resized_to_nothing_and_back_shows_the_same(screen: str
         while still.app.board.version < len(still.events):
             await pilot.pause()
         await still.rest(pilot)
-        for key in SCREENS[screen]:
-            await pilot.press(key)
-            while still.app._intent is not None:
-                await pilot.pause()
+        await still.press(pilot, SCREENS[screen])
         for width, height in ((80, 24), (10, 5), (1, 1), (2, 40), (140, 1), (140, 45)):
             await pilot.resize_terminal(width, height)
             await still.rest(pilot)

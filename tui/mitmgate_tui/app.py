@@ -6,53 +6,29 @@ import asyncio
 import contextlib
 import signal
 import traceback
-from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Literal
+from typing import ClassVar
 
 from textual import events
-from textual.app import App, ScreenStackError
 from textual.binding import BindingType
 from textual.css.query import NoMatches
 
-from mitmgate.control.models import ResolvedEvent
+from mitmgate.control.models import ResolvedEvent, Snapshot
 from mitmgate_tui import keys
-from mitmgate_tui.arming import BURST, Arming
-from mitmgate_tui.board import Board
-from mitmgate_tui.client import Client, Gate, Gone, Heard, Refused, Strange
+from mitmgate_tui.asking import Asking
+from mitmgate_tui.client import Client, Gate, Gone, Heard, Strange
 from mitmgate_tui.clock import Clock
 from mitmgate_tui.columns import ColumnName
-from mitmgate_tui.entry import Entry
 from mitmgate_tui.keymap import textual_keymap
 from mitmgate_tui.keys import Key
-from mitmgate_tui.messages import Answer, DecisionFailed, DecisionTaken
-from mitmgate_tui.screens.health import HealthPane
+from mitmgate_tui.panes import PANES
 from mitmgate_tui.screens.help import HelpScreen
 from mitmgate_tui.screens.main import NO_CALLS, WIDE, MainScreen
-from mitmgate_tui.screens.pane import Pane
-from mitmgate_tui.screens.reason import ReasonScreen
-from mitmgate_tui.screens.rules import RulesPane
-from mitmgate_tui.screens.servers import ServersPane
 from mitmgate_tui.screens.view import Look, View
-from mitmgate_tui.signs import what
-from mitmgate_tui.text import isolated, middle
 from mitmgate_tui.themes import THEMES
 
 INTERRUPTED = 130
-NO_KEY = (
-    "Read-only: no operator key. `mitmgate run` hands it to its own console and shows it once when"
-    " it starts headless; pass it as --operator-key-file FILE or MITMGATE_OPERATOR_KEY."
-)
-BAD_KEY = "Read-only: the proxy does not know this operator key. Take the one of its ready line."
-
-PANES: dict[str, type[Pane]] = {
-    "servers": ServersPane,
-    "rules": RulesPane,
-    "health": HealthPane,
-}
-
-type Kind = Literal["allow", "deny", "reason"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +45,7 @@ class Options:
     keys: tuple[Key, ...] = keys.KEYS
 
 
-class Console(App[None], inherit_bindings=False):
+class Console(Asking, inherit_bindings=False):
     """Shows the gate, and answers what waits, one key each."""
 
     TITLE = "mitmgate"
@@ -85,22 +61,14 @@ class Console(App[None], inherit_bindings=False):
     def __init__(
         self, gate: Gate, *, clock: Clock | None = None, options: Options | None = None
     ) -> None:
-        super().__init__()
-        self.gate = gate
-        self.clock = clock or Clock()
         self.options = options or Options()
-        self.board = Board()
-        self.arming = Arming(self.clock.steady)
+        super().__init__(gate, clock or Clock(), self.options.keys)
         self.animation_level = "none"
         for theme in THEMES.values():
             self.register_theme(theme)
         self.theme = self.options.theme
         self.set_keymap(textual_keymap(self.options.keys))
-        self._deciding = _decision_keys(self.options.keys)
         self._inbox: list[Heard] = []
-        self._intent: tuple[str, Kind, float] | None = None
-        self._typed_at: deque[float] = deque(maxlen=8)
-        self._asked: set[str] = set()
         self._drawn: tuple[object, ...] = ()
         self._working = False
 
@@ -121,29 +89,6 @@ class Console(App[None], inherit_bindings=False):
             for number in (signal.SIGTERM, signal.SIGHUP):
                 loop.add_signal_handler(number, self.action_leave)
 
-    @property
-    def view(self) -> View | None:
-        """The screen on top, unless it is a box."""
-        try:
-            screen = self.screen
-        except ScreenStackError:  # a timer may still fire while the app ends
-            return None
-        return screen if isinstance(screen, View) else None
-
-    @property
-    def read_only(self) -> bool:
-        """Whether the proxy would take no answer from us."""
-        return not (self.gate.has_key and self.board.operator)
-
-    @property
-    def armed(self) -> bool:
-        """Whether a decision key would count now."""
-        view = self.view
-        if view is None or view.typing:
-            return False
-        self.arming.see(view.subject)
-        return self.arming.armed
-
     def drain(self) -> None:
         """Fold in all that was heard since the last time, and draw once."""
         heard, self._inbox = self._inbox, []
@@ -152,98 +97,20 @@ class Console(App[None], inherit_bindings=False):
                 case Gone():
                     self.board.lose(event.why)
                 case Strange():
-                    self._warn("The proxy speaks a newer version: some of it is not shown.")
+                    self.warn("The proxy speaks a newer version: some of it is not shown.")
                 case _:
                     self.board.apply(event)
+                    if isinstance(event, Snapshot):
+                        self.learn()
+                    self.chosen.sweep(self.board.waiting.values())
                     if isinstance(event, ResolvedEvent):
-                        self._settled()
+                        self.settled()
         self._tick()
 
-    # Deciding
-
-    def action_decide(self, kind: Kind) -> None:
-        """Mean a decision about the row under the cursor; a burst of keys undoes it."""
-        view = self.view
-        if view is None or view.typing:
-            return
-        target = view.target
-        obstacle = self._obstacle(target)
-        if obstacle is not None or target is None:
-            self._warn(obstacle or "Nothing waits.")
-        elif self.arming.take(view.subject):
-            self._intent = (target, kind, self.clock.steady())
-            self.set_timer(BURST, self._commit)
-
-    def _obstacle(self, target: str | None) -> str | None:
-        if self.board.gone is not None:
-            return "The proxy is out of reach: nothing can be decided."
-        if self.read_only:
-            return BAD_KEY if self.gate.has_key else NO_KEY
-        if target is not None and self.board.waiting_entry(target) is None:
-            return "This row does not wait for an answer."
-        return None
-
-    def _typed(self, event: events.Key | events.Paste) -> None:
-        """Note every key when it comes, before anything that it does."""
-        self._typed_at.append(self.clock.steady())
-        if isinstance(event, events.Paste) or event.key not in self._deciding:
-            self.arming.disturb()
-
-    def _commit(self) -> None:
-        intent, self._intent = self._intent, None
-        if intent is None:
-            return
-        row_id, kind, meant_at = intent
-        if sum(at > meant_at - BURST for at in self._typed_at) > 1:
-            self._warn("Keys came in a burst, as pasted text does: nothing was decided.")
-            return
-        entry = self.board.waiting_entry(row_id)
-        if entry is None:
-            self._warn("Too late: the call already left the queue. The live view tells how.")
-        elif kind == "reason":
-            self.push_screen(ReasonScreen(entry), lambda reason: self._with_reason(row_id, reason))
-        else:
-            self._send(row_id, kind, None)
-
-    def _with_reason(self, row_id: str, reason: str | None) -> None:
-        if reason is not None:
-            self._send(row_id, "deny", reason)
-
-    def _send(self, row_id: str, answer: Answer, reason: str | None) -> None:
-        entry = self.board.waiting_entry(row_id)
-        if entry is None or entry.pending is None:
-            self._warn("Too late: the call already left the queue. The live view tells how.")
-        elif entry.pending.id not in self._asked:
-            self._asked.add(entry.pending.id)
-            self.run_worker(self._ask(entry, entry.pending.id, answer, reason), group="decide")
-
-    async def _ask(self, entry: Entry, asked: str, answer: Answer, reason: str | None) -> None:
-        try:
-            await self.gate.decide(asked, answer, reason)
-        except Refused as refusal:
-            self.post_message(DecisionFailed(asked, str(refusal)))
-        else:
-            self.post_message(DecisionTaken(asked, entry.id, answer))
-
-    def on_decision_taken(self, message: DecisionTaken) -> None:
-        """Say so, and leave when that was all we came for."""
-        self._asked.discard(message.entry)
-        word = "✓ approved once" if message.answer == "allow" else "✗ denied"
-        entry = self.board.waiting.get(message.entry) or self.board.entries.get(message.row)
-        self._say(f"{word}: {isolated(middle(what(entry.row), 60))}" if entry is not None else word)
-        if self.view is not None:
-            self.view.answered(message.row)
-        self._settled()
-
-    def _settled(self) -> None:
+    def settled(self) -> None:
         """Leave when that was all we came for, whoever answered, and if only the clock."""
         if self.options.until_decided:
             self.set_timer(self.options.linger, self.exit)
-
-    def on_decision_failed(self, message: DecisionFailed) -> None:
-        """Say why."""
-        self._asked.discard(message.entry)
-        self._warn(message.why)
 
     # Keys that decide nothing
 
@@ -287,7 +154,7 @@ class Console(App[None], inherit_bindings=False):
 
     def action_help(self) -> None:
         """Show the keys."""
-        self.push_screen(HelpScreen(self.options.keys))
+        self.push_screen(HelpScreen(self.offered_keys))
 
     def action_leave(self) -> None:
         """Leave the console; the gate goes on."""
@@ -315,6 +182,9 @@ class Console(App[None], inherit_bindings=False):
 
     def _tick(self) -> None:
         """Draw what changed: everything with the data, clocks each second, the keys at once."""
+        if self.box is not None:
+            self.box.look(self.board)
+            self.box.draw(self._look())
         view = self.view
         if view is None:
             return
@@ -332,20 +202,23 @@ class Console(App[None], inherit_bindings=False):
             self.call_later(self._work)
 
     def _draw(self, view: View) -> None:
-        armed = self.armed
-        look = Look(self.board, self.clock, armed, self.read_only, self.options.keys)
+        look = self._look()
         drawn = (view, self.board.version, self.board.feed.version, int(self.clock.wall()))
         if drawn != self._drawn[:4]:
             view.draw(look)
-        elif armed != self._drawn[4]:
+        elif look.armed != self._drawn[4]:
             view.draw_keys(look)
-        self._drawn = (*drawn, armed)
+        self._drawn = (*drawn, look.armed)
 
-    def _say(self, text: str) -> None:
-        self.notify(text, markup=False, timeout=3)
+    def _look(self) -> Look:
+        return Look(
+            self.board, self.clock, self.armed, self.read_only, self.offered_keys, self.chosen
+        )
 
-    def _warn(self, text: str) -> None:
-        self.notify(text, severity="warning", markup=False, timeout=6)
+    def redraw(self) -> None:
+        """Draw everything again."""
+        self._drawn = ()
+        self._tick()
 
     def _fatal_error(self) -> None:
         # Textual would print every local variable: the operator key and arguments among them.
@@ -359,11 +232,6 @@ def _place(problem: BaseException | None) -> str:
     frames = traceback.extract_tb(problem.__traceback__) if problem is not None else []
     where = f" at {Path(frames[-1].filename).name}:{frames[-1].lineno}" if frames else ""
     return type(problem).__name__ + where
-
-
-def _decision_keys(registry: tuple[Key, ...]) -> frozenset[str]:
-    ids = {key.id for key in keys.DECISIONS}
-    return frozenset(one for key in registry if key.id in ids for one in key.pressed.split(","))
 
 
 def connect(

@@ -13,8 +13,7 @@ from typing import Protocol
 import httpx
 from pydantic import TypeAdapter, ValidationError
 
-from mitmgate.control.models import DecideRequest, Event
-from mitmgate_tui.messages import Answer
+from mitmgate.control.models import Decided, DecideRequest, Event, Model
 from mitmgate_tui.text import clean
 
 # A state line comes every second; this long without one means that the proxy is gone.
@@ -22,6 +21,11 @@ SILENCE = 5.0
 BACKOFF = (0.25, 0.5, 1.0, 2.0)
 MAX_LINE = 64 * 1024 * 1024
 MAX_ANSWER = 16 * 1024 * 1024
+TOO_LATE = "Too late: the call already left the queue. The live view tells how."
+UNKNOWN = (
+    "The proxy did not answer: it is unknown whether it counted. Look at the row when the proxy is"
+    " back."
+)
 
 _EVENT: TypeAdapter[Event] = TypeAdapter(Event)
 
@@ -42,7 +46,11 @@ type Heard = Event | Gone | Strange
 
 
 class Refused(Exception):
-    """The proxy did not take an answer; the text is for the operator."""
+    """The proxy did not do what was asked; the text is for the operator."""
+
+
+class Absent(Refused):
+    """The proxy does not have that endpoint."""
 
 
 class Gate(Protocol):
@@ -55,14 +63,27 @@ class Gate(Protocol):
     def follow(self) -> AsyncGenerator[Heard]:
         """Yield what the proxy says, for ever."""
 
-    async def decide(self, entry: str, answer: Answer, reason: str | None) -> None:
+    @property
+    def operator(self) -> str | None:
+        """Under which name answers are given."""
+        return None
+
+    async def decide(self, entry: str, asked: DecideRequest) -> Decided:
         """Answer a pending entry, or raise :class:`Refused`."""
+        answer = await self.post(f"pending/{segment(entry)}", asked)
+        try:
+            return Decided.model_validate_json(answer)
+        except ValidationError:  # it was taken: the status says so
+            return Decided(id=entry, answer=asked.decision)
+
+    async def post(self, path: str, body: Model, /) -> bytes:
+        """Send *body* to ``/v1/`` *path* and return the answer, or raise :class:`Refused`."""
 
     async def get(self, path: str) -> bytes:
-        """Return what stands at ``/v1/`` *path*, or raise :class:`Refused`."""
+        """Return what stands at ``/v1/`` *path*, or raise :class:`Refused` (:class:`Absent`)."""
 
 
-class Client:
+class Client(Gate):
     """A gate behind a Unix socket."""
 
     def __init__(
@@ -80,6 +101,11 @@ class Client:
         """Whether an operator key is at hand."""
         return self._key is not None
 
+    @property
+    def operator(self) -> str | None:
+        """Under which name answers are given."""
+        return self._operator
+
     async def follow(self) -> AsyncGenerator[Heard]:
         """Yield events; when the stream breaks, say so and try again, slower each time."""
         failures = 0
@@ -96,32 +122,36 @@ class Client:
             await self._sleep(BACKOFF[min(failures, len(BACKOFF) - 1)])
             failures += 1
 
-    async def decide(self, entry: str, answer: Answer, reason: str | None) -> None:
-        """Answer a pending entry, or raise :class:`Refused`."""
-        body = DecideRequest(decision=answer, reason=reason, operator=self._operator, via="console")
+    async def post(self, path: str, body: Model) -> bytes:
+        """Send *body* under the operator's name; where the answer is lost nobody knows."""
+        own = {"operator": self._operator, "via": "console"}
+        known = {name: value for name, value in own.items() if name in type(body).model_fields}
         try:
             async with self._http() as http:
                 reply = await http.post(
-                    httpx.URL("http://mitmgate/v1/pending/").join(_segment(entry)),
-                    content=body.model_dump_json(),
+                    f"http://mitmgate/v1/{path}",
+                    content=body.model_copy(update=known).model_dump_json(),
                     headers={"content-type": "application/json"},
                 )
+        except (httpx.ConnectError, httpx.ConnectTimeout) as problem:
+            raise Refused("The proxy is out of reach: nothing was decided.") from problem
         except (httpx.HTTPError, OSError) as problem:
-            raise Refused(
-                "The proxy did not answer. If the call still waits in the list, try again."
-            ) from problem
+            raise Refused(UNKNOWN) from problem
         if not reply.is_success:
             raise Refused(_refusal(reply))
+        return reply.content
 
     async def get(self, path: str) -> bytes:
-        """Return what stands at ``/v1/`` *path*, or raise :class:`Refused`."""
+        """Return what stands at ``/v1/`` *path*, or raise :class:`Refused` (:class:`Absent`)."""
         try:
             async with (
                 self._http() as http,
                 http.stream("GET", f"http://mitmgate/v1/{path}") as reply,
             ):
+                if reply.status_code == 404:
+                    raise Absent("The proxy does not offer this.")
                 if not reply.is_success:
-                    raise Refused(f"The proxy does not offer this ({reply.status_code}).")
+                    raise Refused(_untold(reply.status_code))
                 body = bytearray()
                 async for chunk in reply.aiter_bytes():
                     body += chunk
@@ -170,7 +200,8 @@ def _event(line: bytes) -> Heard:
         return Strange()
 
 
-def _segment(entry: str) -> str:
+def segment(entry: str) -> str:
+    """Return *entry* as one segment of a path."""
     # An id is the proxy's, but it becomes a path: nothing in it may climb out of the folder.
     return "".join(
         chr(byte) if chr(byte).isascii() and chr(byte).isalnum() else f"%{byte:02X}"
@@ -182,16 +213,27 @@ def _refusal(reply: httpx.Response) -> str:
     match reply.status_code:
         case 403 | 401:
             return "The proxy did not accept the operator key. Nothing was decided."
-        case 404 | 409:
-            return "Too late: the call already left the queue. The live view tells how."
+        case 404 | 409 | 507:
+            return _problem(reply) or TOO_LATE
         case status:
             return f"The proxy refused the answer ({status}): {_detail(reply)}"
 
 
+def _untold(status: int) -> str:
+    if status in (401, 403):
+        return "The proxy tells this to operators only: the operator key is missing."
+    return f"The proxy did not tell this ({status})."
+
+
 def _detail(reply: httpx.Response) -> str:
+    return _problem(reply) or _problem(reply, "title") or "no reason given"
+
+
+def _problem(reply: httpx.Response, member: str = "detail") -> str | None:
+    """Return the sentence of a problem document (RFC 9457)."""
     try:
         problem = json.loads(reply.content)
     except ValueError:
-        problem = None
-    detail = problem.get("detail") or problem.get("title") if isinstance(problem, dict) else None
-    return clean(str(detail or "no reason given"))[:200]
+        return None
+    detail = problem.get(member) if isinstance(problem, dict) else None
+    return clean(str(detail))[:300] if detail else None

@@ -163,6 +163,13 @@ def seconds(latency: float | None) -> str:
     return f"{latency:.1f} s" if latency < 100 else f"{latency:.0f} s"
 
 
+def milliseconds(latency: float | None) -> str:
+    """Spell a time with a tenth of a millisecond where it is short; None is ``-``."""
+    if latency is None:
+        return "-"
+    return f"{latency * _KILO:.1f} ms" if latency < 0.01 else seconds(latency)
+
+
 def size(count: int) -> str:
     """Spell a number of bytes in at most 6 cells: ``412 B``, ``2.7 kB``, ``13 MB``."""
     amount = float(count)

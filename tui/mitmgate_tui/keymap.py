@@ -75,10 +75,10 @@ def _remapped(key: Key, pressed: Sequence[str] | None) -> Key:
 def _clashes(keys: Sequence[Key]) -> list[str]:
     """Return each key with two meanings; the keys of the lists and of the detail may be equal."""
     clashes = []
-    for place in ("rows", "detail"):
+    for places in (("app", "rows"), ("app", "detail", "tree")):
         meaning: dict[str, Key] = {}
         for key in keys:
-            if key.scope not in ("app", place):
+            if key.scope not in places:
                 continue
             for pressed in key.pressed.split(","):
                 other = meaning.setdefault(pressed, key)

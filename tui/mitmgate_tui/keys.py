@@ -7,12 +7,16 @@ from typing import Literal
 
 from textual.binding import Binding
 
-type Scope = Literal["app", "rows", "detail"]
+type Scope = Literal["app", "rows", "detail", "tree"]
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """One key: its name in the keymap, what is pressed, what it does, how people spell it."""
+    """One key: its name in the keymap, what is pressed, what it does, how people spell it.
+
+    ``needs`` is a path of the control API without which the key is absent, ``remembers`` says that
+    it wants a call that can be answered for more than once.
+    """
 
     id: str
     pressed: str
@@ -22,20 +26,53 @@ class Key:
     help: str
     scope: Scope = "app"
     on_line: bool = False
+    needs: str = ""
+    remembers: bool = False
 
+
+PREVIEW = "/pending/{}/preview"
+SWITCH = "/switch"
+UNDO = "/undo"
+ROW = "/rows/{}"
+SERVERS = "/servers"
+RULES = "/rules"
+HEALTH = "/health"
 
 DECISIONS = (
-    Key("approve", "a", "decide('allow')", "a", "approve once",
+    Key("approve", "a", "decide('once')", "a", "once",
         "approve the selected call, once", on_line=True),
+    Key("session", "s", "decide('session')", "s", "session",
+        "approve what the scope covers, for this session", on_line=True, remembers=True),
+    Key("time", "t", "decide('time')", "t", "time",
+        "approve what the scope covers, for 5 minutes, 15 minutes or an hour",
+        on_line=True, remembers=True),
+    Key("ever", "f", "decide('ever')", "f", "for ever",
+        "write a rule that approves what the scope covers; shows it first",
+        on_line=True, needs=PREVIEW, remembers=True),
     Key("deny", "d", "decide('deny')", "d", "deny", "deny the selected call", on_line=True),
-    Key("reason", "r", "decide('reason')", "r", "deny with a reason",
+    Key("deny-remember", "D", "decide('remember')", "D", "deny on",
+        "deny the selected call and, for a time, what the scope covers",
+        on_line=True, remembers=True),
+    Key("reason", "r", "decide('reason')", "r", "reason",
         "deny the selected call with a reason that the agent reads", on_line=True),
+    Key("approve-marked", "A", "decide_marked('allow')", "A", "all marked",
+        "approve all marked calls, once each; lists them first"),
+    Key("deny-marked", "X", "decide_marked('deny')", "X", "deny marked",
+        "deny all marked calls; lists them first"),
 )  # fmt: skip
 
 KEYS = (
     *DECISIONS,
+    Key("scope", "e", "scope", "e", "scope",
+        "choose what s, t, f and D cover, the narrowest first", on_line=True, remembers=True),
+    Key("mark", "space", "mark", "space", "mark", "mark the selected call, or take the mark off"),
+    Key("undo", "u", "undo", "u", "undo", "list what was said for more than once; take it back",
+        on_line=True, needs=UNDO),
+    Key("kill", "k", "kill", "k", "kill switch",
+        "ask whether everything is to be denied, or to be judged again", on_line=True,
+        needs=SWITCH),
     Key("down", "j,down", "move(1)", "j ↓", "down", "next row", "rows"),
-    Key("up", "k,up", "move(-1)", "k ↑", "up", "row before", "rows"),
+    Key("up", "up", "move(-1)", "↑", "up", "row before", "rows"),
     Key("page-down", "pagedown", "page(1)", "PgDn", "page down", "a page on", "rows"),
     Key("page-up", "pageup", "page(-1)", "PgUp", "page up", "a page back", "rows"),
     Key("first", "g,home", "edge(False)", "g Home", "top", "first row", "rows"),
@@ -44,7 +81,13 @@ KEYS = (
     Key("open", "enter", "open", "enter", "detail",
         "show the whole row; decides nothing", "rows", True),
     Key("scroll-down", "j,down", "scroll_down", "j ↓", "down", "scroll the detail down", "detail"),
-    Key("scroll-up", "k,up", "scroll_up", "k ↑", "up", "scroll the detail up", "detail"),
+    Key("scroll-up", "up", "scroll_up", "↑", "up", "scroll the detail up", "detail"),
+    Key("fold", "minus", "fold(-1)", "-", "fold", "show less of the arguments", "tree"),
+    Key("unfold", "plus", "fold(1)", "+", "unfold", "show more of the arguments", "tree"),
+    Key("copy-json", "J", "copy('json')", "J", "copy JSON",
+        "copy the selected row as JSON, through the terminal (OSC 52)"),
+    Key("copy-curl", "C", "copy('curl')", "C", "copy curl",
+        "copy the selected request as a curl command without credentials", needs=ROW),
     Key("filter", "slash", "filter", "/", "filter", "filter the live view as you type",
         on_line=True),
     Key("notable", "x", "notable", "x", "only not allowed", "hide or show plainly allowed rows",
@@ -56,10 +99,11 @@ KEYS = (
     Key("columns", "c", "columns", "c", "columns", "choose the columns of the live view"),
     Key("live", "1", "show('live')", "1", "live", "the live view and what waits"),
     Key("servers", "2", "show('servers')", "2", "servers", "the MCP servers that were seen",
-        on_line=True),
-    Key("rules", "3", "show('rules')", "3", "rules", "the policy, and the rules that decided",
-        on_line=True),
-    Key("health", "4", "show('health')", "4", "health", "how the gate is doing", on_line=True),
+        on_line=True, needs=SERVERS),
+    Key("rules", "3", "show('rules')", "3", "rules", "the rules, and how often each decided",
+        on_line=True, needs=RULES),
+    Key("health", "4", "show('health')", "4", "health", "how the gate is doing", on_line=True,
+        needs=HEALTH),
     Key("back", "escape", "to_list", "escape", "to_list",
         "back to the list; let the live view follow"),
     Key("help", "question_mark", "help", "?", "help", "this list", on_line=True),

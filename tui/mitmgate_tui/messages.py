@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
 from typing import Literal
 
 from textual.message import Message
+
+from mitmgate.control.models import Decided, DecideRequest
 
 type Answer = Literal["allow", "deny"]
 
@@ -21,14 +24,24 @@ class RowOpened(Message):
     """Enter was pressed on a row: show all of it."""
 
 
+class DetailWanted(Message):
+    """All of the row with the id *row* is to be shown; *known* tells how far it has come."""
+
+    def __init__(self, row: str, known: Hashable) -> None:
+        super().__init__()
+        self.row = row
+        self.known = known
+
+
 class DecisionTaken(Message):
     """The proxy took an answer of ours to *entry*, which is about the row with the id *row*."""
 
-    def __init__(self, entry: str, row: str, answer: Answer) -> None:
+    def __init__(self, entry: str, row: str, asked: DecideRequest, decided: Decided) -> None:
         super().__init__()
         self.entry = entry
         self.row = row
-        self.answer = answer
+        self.asked = asked
+        self.decided = decided
 
 
 class DecisionFailed(Message):

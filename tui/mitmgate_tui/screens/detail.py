@@ -5,7 +5,7 @@ from __future__ import annotations
 from textual.app import ComposeResult
 
 from mitmgate_tui.entry import Entry
-from mitmgate_tui.screens.view import Look, View, can_decide
+from mitmgate_tui.screens.view import Look, View, can_decide, keys_for
 from mitmgate_tui.widgets.detail import Detail
 from mitmgate_tui.widgets.keyline import KeyLine
 from mitmgate_tui.widgets.status import StatusLine
@@ -37,13 +37,14 @@ class DetailScreen(View):
         """Draw the row as it is now."""
         status = self.query_one("#status", StatusLine)
         status.show(look.board, look.clock, read_only=look.read_only)
-        self.query_one(Detail).show(self._entry, look.clock)
+        self.query_one(Detail).show(self._entry, look)
         self.draw_keys(look)
 
     def draw_keys(self, look: Look) -> None:
         """Draw the key line."""
         keys = self.query_one("#keys", KeyLine)
-        keys.show(look.keys, armed=look.armed, target=can_decide(look, self.target))
+        shown = keys_for(look, self.target)
+        keys.show(shown, armed=look.armed, target=can_decide(look, self.target))
 
     def back(self) -> None:
         """Close; nothing is decided."""

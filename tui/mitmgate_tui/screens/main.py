@@ -13,7 +13,7 @@ from mitmgate_tui.entry import Entry
 from mitmgate_tui.messages import RowOpened, SelectionMoved
 from mitmgate_tui.screens.columns import ColumnsScreen
 from mitmgate_tui.screens.detail import DetailScreen
-from mitmgate_tui.screens.view import Look, View, can_decide
+from mitmgate_tui.screens.view import Look, View, can_decide, keys_for
 from mitmgate_tui.signs import what
 from mitmgate_tui.text import isolated, middle
 from mitmgate_tui.widgets.detail import Detail, brief
@@ -70,7 +70,7 @@ class MainScreen(View):
         self._look = look
         board = look.board
         had_waiting = self.waiting.can_focus
-        self.waiting.show_waiting(board.waiting.values())
+        self.waiting.show_waiting(board.waiting.values(), look.chosen)
         self.live.show_feed(board.feed)
         if board.waiting and not had_waiting and self.live.selected is None:
             self.waiting.focus()
@@ -91,7 +91,7 @@ class MainScreen(View):
         """Draw the key line."""
         keys = self.query_one("#keys", KeyLine)
         target = can_decide(look, self.target) and not self.typing
-        keys.show(look.keys, armed=look.armed, target=target)
+        keys.show(keys_for(look, self.target), armed=look.armed, target=target)
 
     def back(self) -> None:
         """Leave the detail pane; in a list, let the live view follow again."""
@@ -148,6 +148,23 @@ class MainScreen(View):
         """Go on to the next call that waits."""
         self.waiting.pass_on(row_id)
 
+    def go_to(self, pending: str) -> None:
+        """Put the cursor on the waiting entry with that id, or on the row of its equals."""
+        if self._look is None:
+            return
+        entry = self._look.board.waiting.get(pending)
+        if entry is None or entry.pending is None:
+            return
+        rows = [self.waiting.rows.at(at) for at in range(len(self.waiting.rows))]
+        alike = [
+            row for row in rows
+            if row is entry or (row.pending and row.pending.fingerprint
+                                and row.pending.fingerprint == entry.pending.fingerprint)
+        ]  # fmt: skip
+        if alike:
+            self.waiting.select(entry if entry in alike else alike[0])
+            self.waiting.focus()
+
     def on_descendant_focus(self, event: events.DescendantFocus) -> None:
         """Remember which list the cursor is in."""
         if isinstance(event.widget, RowList):
@@ -177,7 +194,7 @@ class MainScreen(View):
 
     def _draw_target(self, look: Look) -> None:
         entry = self._entry
-        self.detail.show(entry, look.clock)
+        self.detail.show(entry, look)
         if self.target != self._detailed:
             self._detailed = self.target
             self.detail.scroll_home(animate=False)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from textual.screen import Screen
 
 from mitmgate_tui.board import Board
+from mitmgate_tui.chosen import Chosen
 from mitmgate_tui.clock import Clock
 from mitmgate_tui.keys import KEYS, Key
 
@@ -20,6 +21,7 @@ class Look:
     armed: bool
     read_only: bool
     keys: tuple[Key, ...] = KEYS
+    chosen: Chosen = field(default_factory=Chosen)
 
 
 class View(Screen[None]):
@@ -60,3 +62,12 @@ def can_decide(look: Look, target: str | None) -> bool:
     return (
         target is not None and not look.read_only and look.board.waiting_entry(target) is not None
     )
+
+
+def keys_for(look: Look, target: str | None) -> tuple[Key, ...]:
+    """Return the keys that do something about *target*: not all calls can be remembered."""
+    entry = None if target is None else look.board.waiting_entry(target)
+    pending = None if entry is None else entry.pending
+    if pending is not None and pending.scopes:
+        return look.keys
+    return tuple(key for key in look.keys if not key.remembers)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import Any, ClassVar
+from collections.abc import Iterator, Mapping
+from typing import ClassVar
 
 from textual.app import ComposeResult
 from textual.binding import BindingType
@@ -12,46 +12,149 @@ from textual.containers import VerticalScroll
 from textual.content import Content
 from textual.widgets import Static
 
+from mitmgate.control.detail import Detail as Known
+from mitmgate.control.models import Pending
 from mitmgate_tui import keys
+from mitmgate_tui.chosen import alike
 from mitmgate_tui.clock import Clock, minutes
 from mitmgate_tui.entry import Entry
+from mitmgate_tui.messages import DetailWanted
+from mitmgate_tui.screens.view import Look
 from mitmgate_tui.signs import sign_of, what
 from mitmgate_tui.text import clean, clipped, isolated, middle
+from mitmgate_tui.widgets.difference import change_lines
+from mitmgate_tui.widgets.tree import MAX_DEPTH, marks_of, tree_lines
 from mitmgate_tui.widgets.waiting import time_left
 
-MAX_LINES = 500
 MAX_LINE = 2_000
 MAX_SHOWN = 200
+MAX_EVENTS = 20
+MAX_TRACE = 100
+DEPTH = 6
 
 
 class Detail(VerticalScroll, can_focus=True):
-    """Shows an entry; scrolls, decides nothing."""
+    """Shows an entry; scrolls and folds, decides nothing."""
 
-    BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings("detail")]
+    BINDINGS: ClassVar[list[BindingType]] = [*keys.bindings("detail"), *keys.bindings("tree")]
+
+    def __init__(self, *, id: str) -> None:
+        super().__init__(id=id)
+        self._entry: Entry | None = None
+        self._look: Look | None = None
+        self._depth = DEPTH
+        self._drawn: tuple[object, ...] = ()
 
     def compose(self) -> ComposeResult:
         """Hold one block of text, which is never read as markup."""
         yield Static(markup=False)
 
-    def show(self, entry: Entry | None, clock: Clock) -> None:
+    def show(self, entry: Entry | None, look: Look) -> None:
         """Draw *entry*, or what to do to see one."""
+        if entry is not self._entry:
+            self._depth = DEPTH
+        self._entry, self._look = entry, look
         self.border_title = "Detail"
-        text = Content.styled("Select a row to see all of it.", "dim")
-        if entry is not None:
-            text = Content("\n").join(_lines(entry, clock))
+        if entry is None:
+            self._draw(Content.styled("Select a row to see all of it.", "dim"), (None,))
+            return
+        if self.has_focus:
+            self._want(entry)
+        pending = entry.pending
+        known = look.chosen.details.get(entry.id)
+        scoped = None if pending is None else look.chosen.scope(pending)
+        second = int(look.clock.wall()) if entry.waits else 0
+        drawn = (entry, look.board.version, second, self._depth, id(known), scoped, look.keys)
+        if drawn != self._drawn:
+            self._draw(Content("\n").join(_lines(entry, look, self._depth)), drawn)
+
+    def _draw(self, text: Content, drawn: tuple[object, ...]) -> None:
+        self._drawn = drawn
         self.query_one(Static).update(text)
 
+    def on_focus(self) -> None:
+        """Ask for all of it."""
+        if self._entry is not None:
+            self._want(self._entry)
 
-def _lines(entry: Entry, clock: Clock) -> Iterator[Content]:
+    def _want(self, entry: Entry) -> None:
+        known = (entry.done is not None, entry.answer is not None)
+        self.post_message(DetailWanted(entry.id, known))
+
+    def action_fold(self, step: int) -> None:
+        """Show more levels of what was sent, or fewer."""
+        self._depth = max(1, min(self._depth + step, MAX_DEPTH))
+        if self._look is not None:
+            self.show(self._entry, self._look)
+
+
+def _lines(entry: Entry, look: Look, depth: int) -> Iterator[Content]:
     yield Content.styled(isolated(middle(what(entry.row), MAX_SHOWN)), "bold")
     yield Content()
     yield from _facts(entry)
     yield Content()
-    yield from _verdict(entry, clock)
+    yield from _verdict(entry, look.clock)
     yield from _findings(entry)
-    if entry.pending is not None:
+    pending = entry.pending
+    if pending is not None:
         yield Content()
-        yield from _arguments(entry.pending.arguments)
+        if pending.changed is not None:
+            yield from change_lines(pending.changed)
+            yield Content()
+        yield from _arguments(entry, depth)
+        if look.board.waiting_entry(entry.id) is not None and not look.read_only:
+            yield Content()
+            yield from _keys(entry, look)
+    known = look.chosen.details.get(entry.id)
+    if known is not None:
+        yield Content()
+        yield from _more(known, depth, pending)
+
+
+def _keys(entry: Entry, look: Look) -> Iterator[Content]:
+    """Say what each key would come to."""
+    pending = entry.pending
+    scoped = None if pending is None else look.chosen.scope(pending)
+    if pending is None:
+        return
+    count = alike(look.board.waiting.values(), pending)
+    shown = {key.id: key.shown for key in look.keys}
+    one = "one of them, the others go on waiting" if count > 1 else "this call only"
+    if pending.detached:
+        one = "the next try passes, once"
+    yield from _key(shown, "approve", f"approve: {one}")
+    if scoped is not None:
+        covers = _safe(scoped.words(entry.row))
+        yield Content.assemble(_label("scope"), ("◂ ", "dim"), covers, (" ▸", "dim"))
+        yield from _key(shown, "session", "approve the scope, this session")
+        yield from _key(shown, "time", "approve the scope, for 5m, 15m or 1h")
+        yield from _key(shown, "ever", "write a rule for the scope; shown before")
+        yield from _key(shown, "deny-remember", "deny the scope, for a time")
+    yield from _key(shown, "deny", "deny all of this row" if count > 1 else "deny: this call only")
+
+
+def _key(shown: Mapping[str, str], name: str, text: str) -> Iterator[Content]:
+    if name in shown:
+        yield Content.assemble((f"{shown[name]:<10}", "bold"), text)
+
+
+def _more(known: Known | str, depth: int, pending: Pending | None) -> Iterator[Content]:
+    if isinstance(known, str):
+        yield Content.styled(_safe(known), "dim")
+        return
+    marks = marks_of(known.row.findings, None)
+    parts = [("request", known.request if pending is None else None), ("answer", known.answer)]
+    parts += [(f"event {at}", event) for at, event in enumerate(known.events[:MAX_EVENTS], 1)]
+    for name, value in parts:
+        if value is not None:
+            yield Content.styled(name, "dim")
+            yield from tree_lines(value, marks, depth=depth)
+            yield Content()
+    if len(known.events) > MAX_EVENTS:
+        yield Content.styled(f"⚠ {len(known.events) - MAX_EVENTS} more events", "$sign-hold")
+    if known.trace:
+        yield Content.styled("trace", "dim")
+        yield from (Content(f" {_safe(line)}") for line in known.trace[:MAX_TRACE])
 
 
 def _facts(entry: Entry) -> Iterator[Content]:
@@ -69,6 +172,8 @@ def _verdict(entry: Entry, clock: Clock) -> Iterator[Content]:
     more = ""
     if entry.waits:
         more = f", denied in {minutes(time_left(entry, clock.wall())[0])}"
+    elif entry.pending is not None and entry.pending.detached:
+        more = ", nobody waits: an approval lets the next try pass"
     elif not row.enforced:
         more = f": would {clean(row.verdict)}"
     yield Content.assemble(_label("verdict"), (str(sign), f"bold $sign-{sign.style}"), more)
@@ -106,24 +211,14 @@ def _findings(entry: Entry) -> Iterator[Content]:
         yield Content.styled(_safe(text), "$sign-hold")
 
 
-def _arguments(arguments: Any) -> Iterator[Content]:
-    if arguments is None:
+def _arguments(entry: Entry, depth: int) -> Iterator[Content]:
+    pending = entry.pending
+    if pending is None or pending.arguments is None:
         yield Content.styled("arguments are shown only with the operator key", "dim")
         return
     yield Content.styled("arguments", "dim")
-    lines = pretty(arguments)
-    for line in lines[:MAX_LINES]:
-        yield Content(isolated(middle(clean(line), MAX_LINE)))
-    if len(lines) > MAX_LINES:
-        missing = len(lines) - MAX_LINES
-        yield Content.styled(f"⚠ {missing} more lines are not shown", "$sign-hold")
-
-
-def pretty(arguments: Any) -> list[str]:
-    """Spell decoded params as indented JSON lines, and a body's text as its lines."""
-    if isinstance(arguments, str):
-        return arguments.split("\n")
-    return json.dumps(arguments, indent=2, ensure_ascii=False).split("\n")
+    marks = marks_of(entry.row.findings, pending.changed)
+    yield from tree_lines(pending.arguments, marks, depth=depth)
 
 
 def brief(entry: Entry) -> str:

@@ -63,6 +63,8 @@ def _parts(
         )
         yield 7, _styled("policy " + clean(state.policy).removeprefix("sha256:")[:8])
         yield 8, _styled(middle(clean(state.listen), 24))
+        if state.halt is not None and state.halt.on:
+            yield 0, _styled("■ KILL SWITCH: all denied", "bold reverse $sign-deny")
     yield 1, _waiting(board, now, narrow=narrow)
     if board.rate is not None:
         yield 5, _styled(f"{board.rate}/s")
@@ -82,7 +84,11 @@ def _styled(text: str, style: str = "") -> Content:
 
 
 def _waiting(board: Board, now: float, *, narrow: bool) -> Content:
-    deadlines = [e.pending.deadline for e in board.waiting.values() if e.pending is not None]
+    deadlines = [
+        entry.pending.deadline
+        for entry in board.waiting.values()
+        if entry.pending is not None and not entry.pending.detached
+    ]
     if not deadlines:
         return _styled("⏸ 0" if narrow else "⏸ 0 waiting", "dim")
     left = minutes(min(deadlines) - now)

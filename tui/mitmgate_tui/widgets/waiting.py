@@ -6,9 +6,11 @@ from collections.abc import Iterable
 
 from rich.cells import cell_len
 
+from mitmgate_tui.chosen import Chosen, key_of
 from mitmgate_tui.clock import Clock, minutes
 from mitmgate_tui.columns import Part
 from mitmgate_tui.entry import Entry
+from mitmgate_tui.messages import SelectionMoved
 from mitmgate_tui.signs import sign_of, what, whom, why
 from mitmgate_tui.text import clean, fit
 from mitmgate_tui.views import Listed
@@ -32,22 +34,65 @@ class Waiting(RowList):
         self.border_title = "Waiting"
         self.add_class("empty")
         self.can_focus = False
+        self.chosen_by: Chosen | None = None
         self._waiting: tuple[Entry, ...] = ()
-        self._waits: set[int] = set()
+        self._firsts: dict[str, Entry] = {}
+        self._counts: dict[str, int] = {}
         self._lines: list[Entry] = []
+        self._keys: dict[int, str] = {}
 
-    def show_waiting(self, waiting: Iterable[Entry]) -> None:
-        """Take over the waiting calls; fold to one line when there are none."""
-        self._waiting = tuple(waiting)
-        self._waits = set(map(id, self._waiting))
-        known = set(map(id, self._lines))
-        self._lines += [entry for entry in self._waiting if id(entry) not in known]
+    def show_waiting(self, waiting: Iterable[Entry], chosen: Chosen | None = None) -> None:
+        """Take over the waiting calls; fold to one line when there are none.
+
+        Equal calls are one line, which stands for the oldest of them and stays where it is when
+        that one leaves and others go on waiting.
+        """
+        if chosen is not None:
+            self.chosen_by = chosen
+        self._waiting = tuple(entry for entry in waiting if entry.pending is not None)
+        groups: dict[str, list[Entry]] = {}
+        for entry in self._waiting:
+            groups.setdefault(_key(entry), []).append(entry)
+        self._counts = {key: len(group) for key, group in groups.items()}
+        self._firsts = self._kept(groups)
         self._sweep(keep=MAX_GHOSTS if self._waiting else 0)
         super().show(Listed(self._lines))
         self.set_class(not self._lines, "empty")
         self.can_focus = bool(self._lines)
         lines = min(len(self._lines), MAX_LINES)
         self.styles.height = lines + 2 if lines else 1
+
+    def _kept(self, groups: dict[str, list[Entry]]) -> dict[str, Entry]:
+        """Find the line of each group: that of before, or that of a member which left, or a new."""
+        firsts: dict[str, Entry] = {}
+        lines: dict[str, int] = {}
+        for at, entry in enumerate(self._lines):
+            key = self._keys.get(id(entry), "")
+            group = groups.get(key, ())
+            if any(entry is one for one in group):
+                lines[key], firsts[key] = at, entry
+            elif group:
+                lines.setdefault(key, at)
+        for key, group in groups.items():
+            if key in firsts:
+                continue
+            firsts[key] = group[0]
+            if key in lines:
+                self._replace(lines[key], group[0])
+            else:
+                self._lines.append(group[0])
+        self._keys = {id(entry): key for key, entry in firsts.items()} | {
+            id(entry): key
+            for entry in self._lines
+            if (key := self._keys.get(id(entry), "")) and key not in firsts
+        }
+        return firsts
+
+    def _replace(self, at: int, entry: Entry) -> None:
+        left, self._lines[at] = self._lines[at], entry
+        if self.chosen is left:
+            self.chosen = entry
+            self.post_message(SelectionMoved())
 
     def select(self, entry: Entry | None) -> None:
         """Move the cursor; the ghosts go."""
@@ -59,7 +104,7 @@ class Waiting(RowList):
 
     def next_selection(self) -> Entry | None:
         """Begin with the call that waits for longest."""
-        return self._waiting[0] if self._waiting else None
+        return next((entry for entry in self._lines if not self.is_ghost(entry)), None)
 
     def action_move(self, step: int) -> None:
         """Select the call *step* further among those that wait."""
@@ -73,12 +118,16 @@ class Waiting(RowList):
 
     def action_edge(self, last: bool) -> None:
         """Select the first or the last call that waits."""
-        if self._waiting:
-            self._select_at(self._lines.index(self._waiting[-1 if last else 0]))
+        waiting = [at for at, entry in enumerate(self._lines) if not self.is_ghost(entry)]
+        if waiting:
+            self._select_at(waiting[-1 if last else 0])
 
     def pass_on(self, row_id: str) -> None:
-        """Select the next call after the one that the operator has just answered."""
-        if self.selected == row_id:
+        """Select the next row after the one that the operator has just answered.
+
+        A row in which equal calls go on waiting keeps the cursor.
+        """
+        if self.selected == row_id and self.count(self.chosen) < 2:
             before = self.chosen
             self.action_move(1)
             if self.chosen is before:
@@ -86,7 +135,15 @@ class Waiting(RowList):
 
     def is_ghost(self, entry: Entry) -> bool:
         """Whether *entry* does not wait any more."""
-        return id(entry) not in self._waits
+        return self._firsts.get(self._keys.get(id(entry), "")) is not entry
+
+    def count(self, entry: Entry | None) -> int:
+        """How many equal calls the line of *entry* stands for."""
+        return 0 if entry is None else self._counts.get(self._keys.get(id(entry), ""), 0)
+
+    def _mark(self, entry: Entry) -> str:
+        chosen, pending = self.chosen_by, entry.pending
+        return "●" if chosen and pending and chosen.is_marked(pending) else ""
 
     def _sweep(self, *, keep: int) -> None:
         chosen = self.chosen if self._waiting else None
@@ -101,11 +158,15 @@ class Waiting(RowList):
             return [(fit(f"  {_became(entry)}", width), "faint")]
         row = entry.row
         left, share = time_left(entry, self.clock.wall())
-        urgent = "urgent" if left <= URGENT else "hold"
+        detached = entry.pending is not None and entry.pending.detached
+        style = "faint" if detached else "urgent" if left <= URGENT else "hold"
         full = round(share * BAR)
+        bar = "retry " if detached else "█" * full + "░" * (BAR - full)
+        count = self.count(entry)
         before: list[Part] = [
-            (f"{minutes(left):>5} ", urgent),
-            ("█" * full + "░" * (BAR - full) + " ", urgent),
+            (f"{self._mark(entry) + minutes(left):>5} ", style),
+            (f"{bar} ", style),
+            (f"x{count} " if count > 1 else "", "plain"),
             (fit(whom(row), 9) + " ", "plain"),
         ]
         after: list[Part] = [
@@ -116,6 +177,10 @@ class Waiting(RowList):
             after.append((" " + fit(clean(row.agent), 12), "faint"))
         room = width - sum(cell_len(text) for text, _ in (*before, *after))
         return [*before, (fit(what(row), max(room, 8)), "plain"), *after]
+
+
+def _key(entry: Entry) -> str:
+    return "" if entry.pending is None else key_of(entry.pending)
 
 
 def _became(entry: Entry) -> str:
