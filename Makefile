@@ -69,10 +69,11 @@ soak: .venv/.ready .peers/.ready ## the property tests, forty times longer
 docs: .venv/.ready ## write the pages and schemas that the program itself tells
 	$(BIN)/python -m mitmgate.cli.reference > docs/cli.md.new
 	mv docs/cli.md.new docs/cli.md
-	$(BIN)/python -m mitmgate_tui.screenshot > docs/console.svg.new
-	mv docs/console.svg.new docs/console.svg
+	$(BIN)/python -m mitmgate_tui.screenshot docs
 	$(BIN)/python -m mitmgate.policy.reference > docs/policy-reference.md.new
 	mv docs/policy-reference.md.new docs/policy-reference.md
+	$(BIN)/python -m mitmgate.serve.openapi > docs/control-api.json.new
+	mv docs/control-api.json.new docs/control-api.json
 	$(BIN)/mitmgate schema > rules/policy.schema.json.new
 	mv rules/policy.schema.json.new rules/policy.schema.json
 	$(BIN)/mitmgate schema --pack > rules/pack.schema.json.new
@@ -80,10 +81,11 @@ docs: .venv/.ready ## write the pages and schemas that the program itself tells
 	$(BIN)/python -m mitmgate.scan.shipped > rules/mitmgate_rules/packs.json.new
 	mv rules/mitmgate_rules/packs.json.new rules/mitmgate_rules/packs.json
 
-bench: .venv/.ready ## calls, events and other requests: direct, stock mitmproxy, mitmgate, side by side; then rules and scanner
+bench: .venv/.ready ## calls, events and other requests: direct, stock mitmproxy, mitmgate, side by side; then console, rules and scanner
 	$(BIN)/python bench/calls.py
 	$(BIN)/python bench/streams.py
 	$(BIN)/python bench/egress.py
+	$(BIN)/python bench/console.py
 	$(BIN)/python bench/decide.py
 	$(BIN)/python bench/scan.py
 

@@ -44,11 +44,16 @@ type Answer = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[N
 
 @dataclass(frozen=True, slots=True)
 class Leg:
-    """A way to the upstream: directly without *proxy*, else through that port."""
+    """A way to the upstream: directly without *proxy*, else through that port.
+
+    *state* is mitmgate's state folder, *key* its operator key.
+    """
 
     port: int
     ca: str
     proxy: int | None = None
+    state: Path | None = None
+    key: str = ""
 
     def connect(self, alpn: str = "http/1.1") -> ssl.SSLSocket:
         """Open a connection on which the upstream has proved its name, and *alpn* was asked for."""
@@ -105,8 +110,11 @@ def legs(answer: Answer, *options: str) -> Iterator[dict[str, Leg]]:
             "stock mitmdump": Leg(
                 port, str(folder / "stock" / "mitmproxy-ca-cert.pem"), int(stock.split()[1])
             ),
-            "mitmgate": Leg(port, ours["ca"], int(ours["listen"].rpartition(":")[2])),
-        }
+            "mitmgate": Leg(
+                port, ours["ca"], int(ours["listen"].rpartition(":")[2]), folder / "state",
+                ours["operator_key"],
+            ),
+        }  # fmt: skip
 
 
 @contextmanager

@@ -23,6 +23,7 @@ ROWS = {
 }
 RULES = """egress:
   rules:
+    - {id: no-delete, host: docs.example, methods: DELETE, then: deny}
     - {id: small, host: small.example, then: allow, max_request: 10B}
     - {id: few, host: few.example, then: allow, max_session: 10B}
     - {id: never, host: no.example, then: deny}
@@ -50,6 +51,7 @@ GIVEN: dict[str, Input] = {
     "websocket_refused": get("docs.example", "/", *SOCKET),
     "upgrade_refused": get("docs.example", "/", ("upgrade", "h2c")),
     "dns_over_https": get("docs.example", "/", ("accept", "application/dns-message")),
+    "override_refused": get("docs.example", "/", ("x-http-method-override", "DELETE")),
     "session_budget": get("few.example"),
     "request_too_large": post(b"x" * 11, "small.example"),
     "malformed_request": get("docs.example", "/a b"),

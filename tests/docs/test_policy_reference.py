@@ -25,11 +25,13 @@ RULESETS = Path(__file__).parents[2] / "rules" / "mitmgate_rules" / "rulesets"
 # What the example of a key needs beside it, to be a policy: section, key -> its neighbours.
 BESIDE: dict[str, dict[str, Any]] = {
     "mcp.rules[]": {"id": "r", "then": "allow"},
+    "mcp.rules[] hold": {"then": "ask"},
     "mcp.rules[] hide": {"then": "deny", "tool": "admin_*"},
     "mcp.rules[].time": {"from": "09:00", "to": "17:00"},
     "mcp.rules[].samples.match[].repeat": {"at": "/arguments/path", "text": "./", "times": 2},
     "mcp.rules[].where.POINTER match": {"exists": True},
     "egress.rules[]": {"id": "r", "then": "allow", "host": "docs.example"},
+    "egress.rules[] hold": {"then": "ask"},
     "egress.rules[].samples.match[]": {"url": "https://docs.example/"},
     "scan.allow[]": {"reason": "r", "rule": "secret.*"},
     "servers.NAME": {"url": "https://mcp.example/mcp"},

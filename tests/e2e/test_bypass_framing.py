@@ -341,3 +341,34 @@ def test_paths_below_a_prefix(path: str, protocol: str, ground: Ground) -> None:
         assert f" {path} ".encode() in ground.assert_arrives(Sent(target=path), protocol)
         sent = Sent(THERE, path, connect=THERE)
         ground.assert_arrives(sent, protocol, OTHER_NAME)
+
+
+METHODS = f"""\
+version: 1
+network: {{allow_private: [127.0.0.0/8]}}
+egress:
+  rules:
+    - {{id: read, host: {WEB_NAME}, ports: [TLS, PLAIN], methods: [GET, POST], paths: /v1,
+       then: allow}}
+"""
+# To some frameworks each of them is a DELETE, or of another path.
+OVERRIDES: dict[str, tuple[str, str]] = {
+    "X-HTTP-Method-Override": ("x-http-method-override", "DELETE"),
+    "X-HTTP-Method": ("x-http-method", "DELETE"),
+    "X-Method-Override": ("x-method-override", "DELETE"),
+    "X_HTTP_Method_Override": ("x_http_method_override", "delete"),
+    "X-Original-URL": ("x-original-url", "/admin"),
+    "X-Rewrite-URL": ("x-rewrite-url", "/v1/../admin"),
+}
+
+
+@pytest.mark.parametrize("protocol", BOTH)
+@pytest.mark.parametrize("header", OVERRIDES.values(), ids=OVERRIDES)
+def test_headers_that_have_a_server_do_something_else(
+    header: tuple[str, str], protocol: str, ground: Ground
+) -> None:
+    sent = Sent(target="/v1", method="POST", headers=(header,), body=b"hello")
+    with ground.ruled(METHODS):
+        ground.assert_denied(sent, "override_refused", protocol)
+    # Where one rule is for both, there is nothing to get around.
+    ground.assert_arrives(sent, protocol)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import gzip
 import json
-import socket
 import ssl
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -112,33 +111,3 @@ def test_a_budget_is_spent_and_the_rule_is_named(client: httpx.Client, web: Web)
     assert (told["code"], told["rule"], told["host"]) == ("session_budget", "small", OTHER_NAME)
     assert len(web.requests) == 2
     assert client.get(url(web)).text == "hello"
-
-
-def test_a_denied_connect_is_told_in_the_same_words(gate: Gate) -> None:
-    with socket.create_connection(("127.0.0.1", gate.port), timeout=20) as sock:
-        sock.sendall(b"CONNECT mail.example:25 HTTP/1.1\r\nhost: mail.example:25\r\n\r\n")
-        head, body = read_answer(sock)
-    told = json.loads(body)
-    assert head.startswith(b"HTTP/1.1 403 ")
-    assert b"application/problem+json" in head.lower()
-    assert (told["code"], told["host"], told["retry"]) == ("port", "mail.example", False)
-    assert "user" in told["advice"]
-
-
-def test_a_denied_head_has_no_body_and_the_connection_goes_on(
-    client: httpx.Client, web: Web
-) -> None:
-    answer = client.head(url(web), headers={"accept": "application/dns-message"})
-    assert (answer.status_code, answer.content) == (403, b"")
-    assert client.get(url(web)).text == "hello"
-
-
-def read_answer(sock: socket.socket) -> tuple[bytes, bytes]:
-    data = b""
-    while b"\r\n\r\n" not in data:
-        data += sock.recv(65536)
-    head, _, body = data.partition(b"\r\n\r\n")
-    line = next(one for one in head.lower().split(b"\r\n") if one.startswith(b"content-length:"))
-    while len(body) < int(line.partition(b":")[2]):
-        body += sock.recv(65536)
-    return head, body

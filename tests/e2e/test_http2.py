@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import OTHER_NAME, POLICY, WEB_NAME, Gate, LoopThread, Web, closed
+from harness import POLICY, WEB_NAME, Gate, LoopThread, Web, closed
 from http2_client import Http2Client, open_tls
 
 from mitmgate.mitm.gate import Gate as GateAddon
@@ -139,45 +139,6 @@ def test_trailers_of_a_server_of_http1(connect: Callable[..., Http2Client], web:
     [answer] = client.wait(client.send(where))
     assert (answer.body, answer.trailers) == (b"hello", {"x-sum": "1"})
     assert "transfer-encoding" not in answer.headers
-
-
-# What CONNECT and TLS name, then the authority and more headers of the request, and the code.
-NAMES: dict[str, tuple[str, str, str, tuple[tuple[str, str], ...], str]] = {
-    "the authority names another host": (
-        WEB_NAME, WEB_NAME, f"{OTHER_NAME}:PORT", (), "host_mismatch"),
-    "the authority names another port": (WEB_NAME, WEB_NAME, f"{WEB_NAME}:1", (), "host_mismatch"),
-    "TLS named another": (WEB_NAME, OTHER_NAME, f"{WEB_NAME}:PORT", (), "host_mismatch"),
-    "CONNECT named another": (OTHER_NAME, WEB_NAME, f"{WEB_NAME}:PORT", (), "host_mismatch"),
-    "a Host header names another": (
-        WEB_NAME, WEB_NAME, f"{WEB_NAME}:PORT", (("host", OTHER_NAME),), "host_mismatch"),
-    "the authority has user information": (
-        WEB_NAME, WEB_NAME, f"a@{WEB_NAME}:PORT", (), "bad_authority"),
-    "the authority is a number": (WEB_NAME, WEB_NAME, "2130706433:PORT", (), "bad_authority"),
-    "there is no authority": (WEB_NAME, WEB_NAME, "", (("x-a", "b"),), "bad_authority"),
-    "the upgrade of a connection": (
-        WEB_NAME, WEB_NAME, f"{WEB_NAME}:PORT", (("upgrade", "websocket"),), "malformed_request"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(("tunnel", "sni", "authority", "more", "code"), NAMES.values(), ids=NAMES)
-def test_names_are_checked_on_every_stream(
-    tunnel: str, sni: str, authority: str, more: tuple[tuple[str, str], ...], code: str,
-    connect: Callable[..., Http2Client], running: Any, web: Web,
-) -> None:  # fmt: skip
-    here = f"{WEB_NAME}:{web.port}"
-    client = connect(f"{tunnel}:{web.port}", sni, careful=False)
-    if (tunnel, sni) == (WEB_NAME, WEB_NAME):
-        [fine] = client.wait(client.send(here))
-        assert fine.body == b"hello"
-    seen = len(web.requests)
-    [answer] = client.wait(client.send(authority.replace("PORT", str(web.port)), "/", *more))
-    assert answer.status in (0, 400, 403, 421)
-    if answer.status:
-        assert json.loads(answer.body)["code"] == code
-    else:
-        assert client.lost
-    assert running.pipeline.hub.rows[-1].code == code
-    assert len(web.requests) == seen
 
 
 def test_every_stream_whose_address_is_refused_is_told_so(

@@ -197,3 +197,18 @@ def test_a_head_is_judged_though_its_body_passes(proxy: InProcess, web: Sink) ->
     answer: httpx.Response = proxy.get(f"https://{WEB_NAME}:{web.port}/down/{40 * MEGABYTE}")
     rows = proxy.running.pipeline.hub.rows
     assert any(row.kind == "answer" and row.findings for row in rows), answer.status_code
+
+
+@pytest.mark.parametrize("path", ["/down", "/chunks"])
+def test_nobody_is_asked_about_what_passes_unread(
+    path: str, run_proxy: Callable[..., InProcess], web: Sink
+) -> None:
+    proxy = run_proxy(policy=POLICY.replace("unattended: deny", "unattended: wait"),
+                      injection="ask}, secrets: {egress_response: ask")  # fmt: skip
+    web.kind = b"application/octet-stream\r\nx-key: ghp_" + b"aB3dE6gH9jK2mN5pQ8sT1vW4xY7zA0cD3fG6"
+    with proxy.client() as client:
+        for _ in range(5):  # what comes of the body says nothing more to the client
+            answer = client.get(f"https://{WEB_NAME}:{web.port}{path}/{40 * MEGABYTE}")
+            assert (answer.status_code, answer.json()["code"]) == (403, "finding")
+    assert not proxy.running.pipeline.pending
+    assert [row.code for row in proxy.running.pipeline.hub.rows] == ["rule", "finding"] * 5

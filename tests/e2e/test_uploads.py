@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import select
 import shutil
@@ -9,7 +10,7 @@ import subprocess
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import httpx
 import pytest
@@ -18,6 +19,7 @@ from http2_client import Answer, Http2Client, open_tls
 from sinks import BLOCK, Sink, blocks, digest_of
 
 from mitmgate.mitm.gate import Gate as GateAddon
+from mitmgate.serve.waiting import Given
 
 MEGABYTE = 1024 * 1024
 POLICY = """\
@@ -330,6 +332,85 @@ def test_a_server_that_refuses_an_upload_is_heard(way: Way) -> None:
     assert (answer.status_code, answer.text) == (413, "much")
     [end] = [record for record in way.audit if record["type"] == "completion"]
     assert (end["status"], end["fate"]) == (413, "answered")
+
+
+class Kept(GateAddon):
+    """A gate that is looked into."""
+
+    made: list[Kept]
+
+    def __init__(self, *given: Any) -> None:
+        super().__init__(*given)
+        self.loop = asyncio.get_running_loop()
+        self.made.append(self)
+
+
+@pytest.mark.parametrize("answer", ["allow", "deny"])
+def test_an_upload_that_waits_in_http2_holds_no_other_stream(
+    answer: Literal["allow", "deny"], run_proxy: Callable[..., InProcess], web: Sink,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(Kept, "made", [], raising=False)
+    policy = POLICY.replace("unattended: deny", "unattended: wait")
+    way = Way(run_proxy(Kept, policy=policy, http2=True), web)
+    client, where, left = way.http2(), f"{WEB_NAME}:{web.port}", 33 * MEGABYTE
+    number = client.peer.get_next_available_stream_id()
+    head = [(":method", "PUT"), (":scheme", "https"), (":authority", where), (":path", "/asked"),
+            ("content-length", str(left))]  # fmt: skip
+    client.peer.send_headers(number, head)
+    client.answers[number] = told = Answer()
+
+    def fill() -> int:
+        sent = 0
+        while room := min(client.peer.local_flow_control_window(number), 16_000, left - sent):
+            client.peer.send_data(number, bytes(room))
+            sent += room
+        client.connection.sendall(client.peer.data_to_send())
+        return sent
+
+    with client.connection:
+        for _ in range(50):  # of at most 256 KiB
+            left -= fill()
+            assert client.wait(client.send(where, "/x"))[0].status == 200
+        assert left > 32 * MEGABYTE
+        pipeline = way.proxy.running.pipeline
+        [key] = pipeline.pending
+        Kept.made[0].loop.call_soon_threadsafe(pipeline.answer, key, Given(answer, "console"))
+        while left and not told.ended:
+            left -= fill()
+            for event in client.peer.receive_data(client.connection.recv(65536)):
+                client._take(event)
+        if answer == "allow":
+            client.peer.end_stream(number)
+            client.connection.sendall(client.peer.data_to_send())
+            client.wait(number)
+        assert told.status == (200 if answer == "allow" else 403)
+        assert client.wait(client.send(where, "/x"))[0].status == 200
+    whole = [upload.size for upload in web.uploads if b" /asked " in upload.head]
+    assert whole == ([33 * MEGABYTE] if answer == "allow" else [])
+
+
+def test_what_follows_an_answer_that_came_early_ends_without_trailers(
+    run_proxy: Callable[..., InProcess], web: Sink, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Kept, "made", [], raising=False)
+    way = Way(run_proxy(Kept, policy=POLICY), web)
+    way.web.early = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+    running, where = way.proxy.running, f"{WEB_NAME}:{way.web.port}"
+    ca = str(running.authority.cert_path)
+    with open_tls(running.listen, ca, where, alpn="http/1.1") as sock:
+        sock.sendall(f"PUT /large HTTP/1.1\r\nhost: {where}\r\ntrailer: x-key\r\n"
+                     "transfer-encoding: chunked\r\n\r\n".encode())  # fmt: skip
+        for _ in range(33 * 16 + 1):
+            sock.sendall(b"%x\r\n%s\r\n" % (len(BLOCK), BLOCK))
+        assert sock.recv(65536).startswith(b"HTTP/1.1 200")
+        sock.sendall(b"0\r\nx-key: " + TOKEN.encode() + b"\r\n\r\n")
+        [upload] = way.web.uploads
+        with way.web.came:
+            assert way.web.came.wait_for(lambda: upload.last.endswith(b"\r\n\r\n"), timeout=20)
+        assert upload.last.endswith(b"\r\n0\r\n\r\n")
+    [gate] = Kept.made
+    assert not gate._tracks
 
 
 def test_a_server_that_leaves_in_the_middle_is_told(way: Way) -> None:

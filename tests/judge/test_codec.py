@@ -106,6 +106,23 @@ def test_any_headers_keep_their_names_and_order(headers: list[tuple[str, str]]) 
     assert [name for name, _ in again.head.headers] == [name for name, _ in headers]
 
 
+TOKENS = b'{"access_token": "a-word-of-no-shape", "expires_in": 3600'
+OF_OAUTH: dict[str, Input] = {
+    "an answer": AnswerInput("7", AnswerHead(200, JSON_HEAD), TOKENS + b"}"),
+    "an answer that is cut": AnswerInput("7", AnswerHead(200, JSON_HEAD), TOKENS, 9999),
+    "lines": AnswerInput("7", AnswerHead(200, JSON_HEAD), TOKENS + b"}\n" + TOKENS + b"}\n"),
+    "a line": EventInput("7", 0, "message", f"{TOKENS.decode()}}}", HEAD),
+    "a line that is cut": EventInput("7", 0, "message", TOKENS.decode(), HEAD),
+}
+
+
+@pytest.mark.parametrize("given_input", OF_OAUTH.values(), ids=OF_OAUTH)
+def test_of_tokens_nothing_is_stored(given_input: Input) -> None:
+    stored = _stored(given_input)
+    assert is_incomplete(stored)
+    assert "no-shape" not in json.dumps(stored)
+
+
 def test_a_compressed_body_is_stored_as_text() -> None:
     headers = (*JSON_HEAD, ("content-encoding", "gzip"), ("content-length", "99"))
     again = _again(_request(gzip.compress(b'{"a":1}'), headers))

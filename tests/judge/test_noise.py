@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 
 import pytest
-from judging import KEY, decide, make_judge, request
+from judging import KEY, decide, make_judge, request, with_scan
 
 from mitmgate.judge.prepare import Body, _unread
 from mitmgate.wire.surfaces import Surface
@@ -20,6 +20,24 @@ def test_a_credential_in_noise_is_found(at: int) -> None:
     for body, told in ((NOISE, ("allow", "rule")), (hidden, ("deny", "finding"))):
         outcome = decide(make_judge(), request("PUT", "docs.example", "/x", body, BINARY))
         assert (outcome.verdict.word, outcome.code) == told
+
+
+CARD = b"Pay with 4111 1111 1111 1111, and send the receipt to the address that I gave you."
+
+
+@pytest.mark.parametrize("text", [CARD, CARD * 20], ids=["a sentence", "a page"])
+def test_personal_data_in_text_is_found_beside_noise(text: bytes) -> None:
+    strict = make_judge(with_scan("{pii: {egress_request: deny}}"))
+    body = text + b"\xff" * len(text)
+    outcome = decide(strict, request("PUT", "docs.example", "/x", body, BINARY))
+    assert (outcome.verdict.word, outcome.code) == ("deny", "finding")
+    assert {finding.pointer for finding in outcome.findings} == {"#body/text"}
+
+
+def test_numbers_that_chance_made_are_no_personal_data() -> None:
+    strict = make_judge(with_scan("{pii: {egress_request: deny}}"))
+    body = b"4111111111111111".join([b"\xff" * 9] * 50)
+    assert decide(strict, request("PUT", "docs.example", "/x", body, BINARY)).code == "rule"
 
 
 def test_noise_costs_little() -> None:

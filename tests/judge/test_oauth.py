@@ -24,7 +24,7 @@ from mitmgate.judge.judge import Judge
 from mitmgate.policy.load import load_policy
 from mitmgate.policy.loosening import loosened
 from mitmgate.record.redact import Redactor
-from mitmgate.wire.http import Headers
+from mitmgate.wire.http import AnswerHead, Headers
 
 FORM: Headers = (("content-type", "application/x-www-form-urlencoded"),)
 RESOURCE = "/.well-known/oauth-protected-resource/mcp"
@@ -338,7 +338,8 @@ BODIES: dict[str, tuple[str, str]] = {
 @pytest.mark.parametrize(("media", "text"), BODIES.values(), ids=BODIES)
 def test_a_capture_holds_the_length_of_it_and_nothing_else(media: str, text: str) -> None:
     redactor = Redactor(scanner(), key=b"k" * 32)
-    stored = encode_body(text.encode(), content_type=media, encoding=None, redactor=redactor)
+    head = AnswerHead(200, (("content-type", media),))
+    stored = encode_body(text.encode(), head=head, cut=False, redactor=redactor)
     assert stored.record == {"length": len(text), "incomplete": "oauth"}
 
 

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from judging import make_judge, scanner
+from judging import make_judge, scanner, with_scan
 
 from mitmgate.judge.codec import decode_input, encode_input
 from mitmgate.judge.handling import NEVER, PEEK, may_be_message, read_until
@@ -35,6 +35,7 @@ egress:
     - {id: large, host: docs.example, paths: /large, inspect: headers, then: allow}
     - {id: asked, host: docs.example, paths: /asked, inspect: headers, then: ask}
     - {id: agents, host: agents.example, protocol: a2a, then: allow}
+    - {id: model, host: api.openai.com, inspect: headers, then: allow}
     - {id: closed, host: closed.example, inspect: none, then: allow}
     - {id: docs, host: docs.example, then: allow}
   otherwise: deny
@@ -140,6 +141,7 @@ def judged(given: RequestInput, *, shadow: bool = False) -> Outcome:
 
 LARGE = WHOLE + 1
 CALL = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "x"}})
+HANDED = ("deny", "ambiguous_delegation", "ambiguous_delegation")
 # sentence: the request, verdict, code, rule
 UNREAD: dict[str, tuple[RequestInput, str, str, str]] = {
     "by its rule": (request("docs.example/large", size=LARGE, come=BYTES), "allow", "rule",
@@ -155,6 +157,11 @@ UNREAD: dict[str, tuple[RequestInput, str, str, str]] = {
                             "body_too_large", "body_too_large"),
     "where the rule keeps TLS closed": (request("closed.example/x", size=LARGE, come=BYTES),
                                         "deny", "body_too_large", "body_too_large"),
+    "by a rule that came when nothing of it had been read": (
+        request("docs.example/large", size=LARGE), "deny", "body_too_large", "body_too_large"),
+    "by such a rule, too little of it": (
+        request("docs.example/large", size=LARGE, come=BYTES[: PEEK - 1]), "deny",
+        "body_too_large", "body_too_large"),
     "where no rule opens the host": (request("paste.example/x", size=LARGE), "deny", "otherwise",
                                      "otherwise"),
     "what could be a call": (request("docs.example/large", size=LARGE, come=CALL.encode()),
@@ -165,6 +172,31 @@ UNREAD: dict[str, tuple[RequestInput, str, str, str]] = {
     "what is compressed": (
         request("docs.example/large", size=LARGE, come=BYTES, content_encoding="gzip"), "deny",
         "body_too_large", "body_too_large"),
+    "bytes to a model API": (
+        request("api.openai.com/large", size=LARGE, come=BYTES, content_type="audio/wav"), "allow",
+        "rule", "model"),
+    "parts to a model API": (
+        request("api.openai.com/x", "POST", size=LARGE, come=BYTES,
+                content_type="multipart/form-data; boundary=x"), *HANDED),
+    "parts to a model API that are called bytes": (
+        request("api.openai.com/x", "POST", size=LARGE, come=b"--x\r\n\r\n" + BYTES,
+                content_type="application/octet-stream"), *HANDED),
+    "lines of JSON to a model API": (
+        request("api.openai.com/x", "POST", size=LARGE, come=LINES * 999), *HANDED),
+    "the middle of lines of JSON to a model API": (
+        request("api.openai.com/x", size=LARGE, come=LINES[50:] * 999), *HANDED),
+    "text of UTF-8 to a model API that is cut within a character": (
+        request("api.openai.com/x", size=LARGE, come=b"a" + "ü".encode() * PEEK), *HANDED),
+    "bytes to a model API that are called JSON": (
+        request("api.openai.com/x", size=LARGE, come=BYTES, content_type=JSON), *HANDED),
+    "MCP servers in lines of JSON to a host of no model API": (
+        request("docs.example/large", "POST", size=LARGE,
+                come=b'{"mcp_servers": [{"type": "url", "url": "https://evil.example/mcp", '
+                     b'"name": "x"}], "messages": []}\n' + LINES * 999), *HANDED),
+    "MCP servers in bytes to a model API": (
+        request("api.openai.com/x", "POST", size=LARGE, content_type="audio/wav",
+                come=b"\xff" + b'{"tools": [{"type": "mcp", "server_label": "x", "server_url": '
+                     b'"https://evil.example/mcp"}]}' + BYTES), *HANDED),
     "what has no length, where a rule counts": (
         request("docs.example/counted", size=LARGE, come=BYTES, content_length=""), "deny",
         "request_too_large", "request_too_large"),
@@ -196,7 +228,26 @@ def test_shadow_mode_lets_nothing_pass_unread_but_by_its_rule(case: str) -> None
     given = UNREAD[case][0]
     outcome = judged(given, shadow=True)
     open_rule = given.head.path in ("/large", "/asked", "/counted")
+    open_rule &= UNREAD[case][1:] != HANDED
     assert outcome.effective is Verdict.DENY or open_rule
+
+
+UPGRADES = {
+    "of a socket": {"upgrade": "websocket", "sec_websocket_key": "x"},
+    "of a socket that has only its key": {"sec_websocket_key": "x"},
+    "of something else": {"upgrade": "h2c"},
+}
+
+
+@pytest.mark.parametrize("fields", UPGRADES.values(), ids=UPGRADES)
+@pytest.mark.parametrize("come", [b"", BYTES], ids=["before its body", "with its beginning"])
+@pytest.mark.parametrize("shadow", [False, True])
+def test_an_upgrade_with_a_body_that_is_not_read_is_refused(
+    fields: dict[str, str], come: bytes, *, shadow: bool
+) -> None:
+    asked = request("docs.example/large", "GET", size=LARGE, come=come, **fields)
+    outcome = judged(asked, shadow=shadow)
+    assert (outcome.effective, outcome.code) == (Verdict.DENY, "upgrade_refused")
 
 
 STARTS: dict[str, tuple[bytes, bool]] = {
@@ -266,16 +317,42 @@ def test_an_answer_that_is_not_read_is_judged_by_its_head() -> None:
     assert [finding.pointer for finding in outcome.findings] == ["#header/x-key"]
 
 
+@pytest.mark.parametrize(("unread", "verdict"), [(None, "ask"), (0, "deny"), (LARGE, "deny")])
+def test_nobody_is_asked_about_an_answer_that_is_not_read(unread: int | None, verdict: str) -> None:
+    judge = make_judge(with_scan("{secrets: {egress_response: ask}}"))
+    asked = replace(request("docs.example/x", "GET", size=0), unread=None)
+    judge.conclude(judge.prepare(asked), now=0.0)
+    secret = "ghp_" + "aB3dE6gH9jK2mN5pQ8sT1vW4xY7zA0cD3fG6"
+    head = AnswerHead(200, (("content-type", "application/octet-stream"), ("x-key", secret)))
+    outcome = judge.conclude(judge.prepare(AnswerInput("x", head, unread=unread)), now=0.0)
+    assert outcome is not None
+    assert (outcome.verdict.word, outcome.code) == (verdict, "finding")
+    assert ("nothing can wait here" in outcome.reason) is (verdict == "deny")
+
+
 @pytest.mark.parametrize("unread", [None, 0, LARGE])
 def test_captures_keep_how_much_was_not_read(unread: int | None) -> None:
     redactor = Redactor(scanner(), key=b"k" * 32)
-    asked = replace(request("docs.example/x", size=5, come=b"hello"), unread=unread)
-    answer = AnswerInput("x", AnswerHead(200), b"hello", unread)
+    asked = replace(request("docs.example/x", size=5, come=b"hello you"), unread=unread)
+    answer = AnswerInput("x", AnswerHead(200), b"hello you", unread)
     for one in (asked, answer):
         stored = json.loads(json.dumps(encode_input(one, redactor)))
         back = decode_input(stored, "x", scanner().sample_for)
         assert isinstance(back, RequestInput | AnswerInput)
-        assert (back.unread, back.body) == (unread, b"hello")
+        assert (back.unread, back.body) == (
+            unread, b"hello you" if unread is None else b"hello xxx")  # fmt: skip
+
+
+@pytest.mark.parametrize("before", ["a text that is cut in ", "a=b&key=", '{"key":"'])
+def test_of_a_secret_that_is_cut_captures_keep_nothing(before: str) -> None:
+    secret = "ghp_" + "aB3dE6gH9jK2mN5p"  # of 40 characters
+    for form in ("text/plain", "application/x-www-form-urlencoded", JSON):
+        asked = request("docs.example/x", size=LARGE, come=f"{before}{secret}".encode(),
+                        content_type=form)  # fmt: skip
+        stored = json.dumps(encode_input(asked, Redactor(scanner(), key=b"k" * 32)))
+        assert secret[4:] not in stored
+        whole = json.dumps(encode_input(replace(asked, unread=None), Redactor(scanner(), key=b"k")))
+        assert secret in whole or before.endswith(("=", '"')), "the control"
 
 
 CARD = "docs.example/.well-known/agent-card.json"
@@ -284,6 +361,12 @@ OCTETS = (("content-type", "application/octet-stream"),)
 ANSWERS: dict[str, tuple[RequestInput, AnswerHead, bool]] = {
     "bytes": (request("docs.example/x", "GET", size=0), AnswerHead(200, OCTETS), True),
     "text": (request("docs.example/x", "GET", size=0), AnswerHead(200), True),
+    "a stream of events to some": (
+        request("docs.example/x", "GET", size=0),
+        AnswerHead(200, (("content-type", "image/png;x=Text/Event-Stream"),)), False),
+    "a stream of events to others": (
+        request("docs.example/x", "GET", size=0),
+        AnswerHead(200, (*OCTETS, ("content-type", "text/event-stream"))), False),
     "an agent card": (request(CARD, "GET", size=0), AnswerHead(200, OCTETS), False),
     "the card of a server": (
         request("docs.example/x", "GET", size=0),

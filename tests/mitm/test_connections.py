@@ -99,6 +99,36 @@ def test_a_head_must_come_in_time(line: Line) -> None:
     line.data(b"c: d\r\n\r\n")
     assert line.received == []
     line.later(http1.LINGER_SECONDS)
+    line.later(http1.LINGER_SECONDS)
+    assert line.closed
+
+
+# sentence: in how many seconds after a refusal something comes, and when the connection is closed
+LINGERING: dict[str, tuple[int, int]] = {
+    "a client that is silent": (0, 1),
+    "a client that sends on for a moment": (3, 4),
+    "a client that never ends": (99, http1.LINGER_TIMES),
+}
+
+
+@pytest.mark.parametrize(("busy", "closed"), LINGERING.values(), ids=LINGERING)
+def test_a_refusal_is_not_lost_in_what_still_comes(busy: int, closed: int, line: Line) -> None:
+    line.data(b"no HTTP\r\n\r\n")
+    assert line.keeper.codes
+    for second in range(1, closed + 1):
+        assert not line.closed
+        if second <= busy:
+            line.data(b"a" * http1.WAITING_BYTES)
+        line.later(http1.LINGER_SECONDS)
+    assert line.closed
+
+
+def test_what_is_dropped_after_a_refusal_is_bounded(line: Line) -> None:
+    line.data(b"no HTTP\r\n\r\n")
+    for _ in range(http1.LINGER_BYTES // http1.WAITING_BYTES):
+        line.data(b"a" * http1.WAITING_BYTES)
+    assert not line.closed
+    line.data(b"a")
     assert line.closed
 
 

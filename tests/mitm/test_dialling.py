@@ -22,6 +22,7 @@ PROXY = Upstream("http", "proxy.example", 3128)
 KNOWN = {
     "good.example": ("2001:4860::1", "1.1.1.1"),
     "inner.example": ("10.9.9.9",),
+    "both.example": ("fd00::9", "10.0.0.9", "10.0.0.10"),
     "proxy.example": ("10.0.0.7", "10.0.0.8"),
 }
 
@@ -95,14 +96,24 @@ async def test_the_way(host: str, names: Any, target: str | None, rig: Rig) -> N
         assert dials.head_for(data.client.id, data.server) is None  # once
 
 
+async def test_a_proxy_is_dialled_by_ipv4_first(rig: Rig) -> None:
+    dials = make_dialling(rig, Upstream("http", "both.example", 3128))
+    data = await dialled(dials, "good.example")
+    assert data.server.address == ("10.0.0.9", 3128)
+    assert dials._attempts["x"].rest == ["10.0.0.10", "fd00::9"]
+
+
 async def test_credentials_stand_in_nothing_but_the_head(rig: Rig) -> None:
     upstream = Upstream("http", "proxy.example", 3128, "there", "Basic c2VjcmV0")
     dials = make_dialling(rig, upstream)
     data = await dialled(dials, "good.example")
+    shown = repr(dials._attempts)
     head = dials.head_for(data.client.id, data.server)
     assert head is not None
     assert b"\r\nProxy-Authorization: Basic c2VjcmV0\r\n" in head
-    assert "c2VjcmV0" not in f"{upstream!r} {rig.audit.records} {rig.log} {data}"
+    assert "c2VjcmV0" not in f"{upstream!r} {rig.audit.records} {rig.log} {data} {shown}"
+    assert "proxy.example" in shown or "good.example" in shown
+    assert "Proxy-Authorization" not in shown
 
 
 async def test_a_connection_that_nobody_led_through_the_proxy_is_not_opened(rig: Rig) -> None:

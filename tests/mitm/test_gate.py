@@ -14,16 +14,18 @@ from mitmproxy.connection import Server
 from mitmproxy.options import Options
 from mitmproxy.proxy import context, server_hooks
 from mitmproxy.proxy.events import HookCompleted
-from mitmproxy.proxy.layers.http import SendHttp
+from mitmproxy.proxy.layers.http import HttpLayer, HTTPMode, SendHttp
 from mitmproxy.proxy.layers.http._events import ResponseData, ResponseProtocolError
 from mitmproxy.test import tflow
 from piping import Rig, make_rig
 
 from mitmgate.errors import WireError
 from mitmgate.judge.limits import Limits
-from mitmgate.mitm import streams
+from mitmgate.mitm import refusing, streams
+from mitmgate.mitm.core import INLINE_BYTES
 from mitmgate.mitm.events import MOST_DENIED, StreamJudge
 from mitmgate.mitm.gate import Gate
+from mitmgate.mitm.largebody import LargeBodyHook
 from mitmgate.mitm.streams import TURN, GateHttpStream, HeldEvent, SseEventHook, SseTurnHook
 from mitmgate.wire.http import AnswerHead
 
@@ -127,6 +129,17 @@ async def test_a_stream_of_denials_ends(rig: Rig) -> None:
     assert caught.value.code == "too_many_denials"
 
 
+async def test_a_large_event_waits_until_it_was_judged_in_a_thread(rig: Rig) -> None:
+    judge = await stream(rig, None)
+    text = json.dumps(text_result("some words " * INLINE_BYTES)).encode()
+    [held] = judge.feed(b"data: " + text + b"\n\n")
+    assert isinstance(held, HeldEvent)
+    assert await judge.settled(held.token, connection="c") == b"data: " + text + b"\n\n"
+    [again] = judge.feed(b"data: " + text + b"\n\n")  # a second answer to one request
+    assert isinstance(again, HeldEvent)
+    assert b"some words" not in await judge.settled(again.token, connection="c")
+
+
 class Broken:
     """A keeper that fails at everything."""
 
@@ -136,6 +149,9 @@ class Broken:
                 raise RuntimeError
 
         return Judge()
+
+    def kept_of(self, _flow: object) -> None:
+        return None
 
     def is_refused(self, _flow: object) -> bool:
         return False
@@ -198,6 +214,39 @@ def test_a_client_is_answered_also_where_the_failure_cannot_be_told() -> None:
     steps.send((None, f"{SERVER} cannot be reached"))
     assert made.flow.response is not None
     assert made.flow.response.status_code == 502
+
+
+class Unread(Broken):
+    """A keeper that lets answers of more than 40 bytes pass unread."""
+
+    def unread_answer(self, _flow: object) -> int:
+        return 40
+
+
+# sentence: what is kept of the answers of one connection, and whether the last one passes now
+KEPT: dict[str, tuple[tuple[int, ...], bool]] = {
+    "as much as is read": ((40,), False),
+    "more than is read": ((41,), True),
+    "twice as much together": ((40, 20, 20), False),
+    "more than that together": ((40, 20, 21), True),
+    "more than that together, and little of this one": ((40, 40, 10), False),
+}
+
+
+@pytest.mark.parametrize(("sizes", "passes"), KEPT.values(), ids=KEPT)
+def test_what_is_kept_of_all_answers_of_a_connection_is_bounded(
+    sizes: tuple[int, ...], passes: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refusing, "PEEK", 10)
+    parent = HttpLayer(proxy_context(), HTTPMode.transparent)
+    for number, size in enumerate(sizes):
+        made = parent.streams[number] = GateHttpStream(parent.context.fork(), number, Unread())
+        made.flow = tflow.tflow(resp=True)
+        made.client_state = made.state_done
+        made.response_body_buf += bytes(size)
+    last = parent.streams[len(sizes) - 1]
+    first = next(last.check_body_size(False), None)
+    assert isinstance(first, LargeBodyHook) is passes
 
 
 class Holding(Broken):

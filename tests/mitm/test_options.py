@@ -28,6 +28,7 @@ UNSAFE: dict[str, str] = {
     "keep_host_header": "false",
     "stream_large_bodies": "1m",
     "store_streamed_bodies": "true",
+    "proxy_debug": "true",
     "server": "false",
 }
 # Their addons are never loaded, so the names mean nothing to our master.

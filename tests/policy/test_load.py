@@ -38,7 +38,7 @@ egress:
   otherwise: ask
 scan:
   secrets: {results: ask}
-hold: {wait: 10m, unattended: wait}
+hold: {wait: 10m, unattended: wait, ticket: 30m, allow_for: 24h, deny_for: 5m}
 """
 
 
@@ -59,6 +59,7 @@ def test_every_value_arrives(policy: Policy) -> None:
     assert policy.mcp_otherwise is Verdict.DENY
     assert policy.egress_otherwise is Verdict.ASK
     assert (policy.hold_wait, policy.unattended) == (600.0, "wait")
+    assert (policy.ticket, policy.allow_for, policy.deny_for) == (1800.0, 86_400.0, 300.0)
     assert policy.rule_count == 2
     assert policy.effects["secrets", "results"] == "ask"
 
@@ -77,6 +78,7 @@ def test_the_defaults_ask_for_mcp_and_deny_egress() -> None:
     assert policy.mcp_otherwise is Verdict.ASK
     assert policy.egress_otherwise is Verdict.DENY
     assert (policy.hold_wait, policy.unattended) == (45.0, "deny")
+    assert (policy.ticket, policy.allow_for, policy.deny_for) == (600.0, 900.0, 3600.0)
     assert not policy.private_allowed("10.0.0.1")
 
 
@@ -280,6 +282,21 @@ REFUSED = {
         "hold: {wait: 45}",
         ['p.yaml:2: hold.wait: must be text (quote it: "45")'],
     ),
+    "a length too long": (
+        "hold: {deny_for: 25h}", ["p.yaml:2: hold.deny_for: must be from 1s to 24h"]),
+    "a wait of a rule that denies": (
+        "mcp: {rules: [{id: a, tool: a, then: deny, hold: {wait: 10m}}]}",
+        ["p.yaml:2: mcp.rules.0.hold: only what asks waits (say then: ask, or remove hold)"]),
+    "a wait of an egress rule that allows": (
+        "egress: {rules: [{id: a, host: a.example, then: allow, hold: {wait: 10m}}]}",
+        ["p.yaml:2: egress.rules.0.hold: only what asks waits (say then: ask, or remove hold)"]),
+    "a wait of a rule for results": (
+        "mcp: {rules: [{id: a, tool: a, phase: result, then: ask, hold: {wait: 10m}}]}",
+        ["p.yaml:2: mcp.rules.0.hold: a result waits as long as all others (remove hold; hold.wait "
+         "is for all)"]),
+    "a wait of a rule that is too long": (
+        "mcp: {rules: [{id: a, tool: a, then: ask, hold: {wait: 2h}}]}",
+        ["p.yaml:2: mcp.rules.0.hold.wait: must be from 1s to 1h"]),
     "a duration too long": ("hold: {wait: 2h}", ["p.yaml:2: hold.wait: must be from 1s to 1h"]),
     "a network with host bits": (
         "network: {allow_private: [10.0.0.1/8]}",

@@ -19,6 +19,7 @@ from mitmgate.policy.load import load_policy
 from mitmgate.policy.loosening import loosened
 from mitmgate.policy.loosening_rules import MAX_PAIRS, longest_rising
 from mitmgate.policy.models import PolicyFile, RulesFile
+from mitmgate.policy.remembered import RememberedRule
 from mitmgate.policy.rules import Circumstances, Effects, McpRule
 from mitmgate.policy.scan_models import SecretsEffects
 
@@ -272,17 +273,22 @@ def test_nothing_that_a_policy_says_is_forgotten() -> None:
         "Policy": "hash mode static_names private_networks server_urls servers_by_host "
         "unknown_servers agents require_agents mcp_rules calls results locked_calls "
         "locked_results mcp_otherwise egress_rules locked_egress egress_otherwise effects "
-        "allowances packs hold_wait unattended delegated auth_hosts contact decided",
+        "allowances packs hold_wait unattended ticket allow_for deny_for base remembered delegated "
+        "auth_hosts contact decided",
         "McpRule": "id servers tools methods where effects circumstances annotations revisions "
         "transports phase hide redact overrides layer anywhere",
         "EgressRule": "id hosts methods oauth effects circumstances layer ports paths protocols "
         "max_request max_session websocket dns inspect",
         "Allowance": "words value rules surfaces pointers servers tools hosts",
-        "Effects": "verdict reason note severity shadow",
+        "Effects": "verdict reason note severity shadow wait",
         "Circumstances": "agents groups window",
         "Condition": "pointer tokens entry wholes parts _test",
+        "RememberedRule": "id then covers agent server origin method tool prefix call url values "
+        "reason note by made outcome",
     }
-    found = _fields(Policy, McpRule, EgressRule, Allowance, Effects, Circumstances, Condition)
+    found = _fields(
+        Policy, McpRule, EgressRule, Allowance, Effects, Circumstances, Condition, RememberedRule
+    )
     assert found == {name: words.split() for name, words in known.items()}
 
 

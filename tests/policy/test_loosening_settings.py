@@ -38,6 +38,16 @@ CASES: dict[str, tuple[str, str, tuple[str, ...]]] = {
         "version: 1\n", "version: 1\nhold: {unattended: wait}\n", ("hold.unattended waits",)),
     "to wait longer lets nothing through by itself": (
         "version: 1\n", "version: 1\nhold: {wait: 1h}\n", NOTHING),
+    "tickets and approvals that last longer, denials that last shorter": (
+        "version: 1\n", "version: 1\nhold: {ticket: 11m, allow_for: 16m, deny_for: 59m}\n",
+        ("hold.ticket: 660 s, was 600 s", "hold.allow_for: 960 s, was 900 s",
+         "hold.deny_for: 3540 s, was 3600 s")),
+    "tickets and approvals that last shorter, denials that last longer": (
+        "version: 1\n", "version: 1\nhold: {ticket: 9m, allow_for: 14m, deny_for: 24h}\n", NOTHING),
+    "a rule that waits longer lets nothing through by itself": (
+        "version: 1\nmcp: {rules: [{id: a, tool: a, then: ask}], otherwise: deny}\n",
+        "version: 1\nmcp: {rules: [{id: a, tool: a, then: ask, hold: {wait: 1h}}], otherwise: deny}"
+        "\n", NOTHING),
     "a finding that is only logged": (
         "version: 1\n", "version: 1\nscan: {secrets: {arguments: log}}\n",
         ("scan.secrets.arguments: log, was deny",)),

@@ -168,3 +168,12 @@ def test_an_answer_head_survives(record: Record, scanner: Scanner) -> None:
     ]
     assert isinstance(line.input, AnswerInput)
     assert (line.input.head, line.input.body) == (given.head, given.body)
+
+
+def test_what_was_not_read_is_judged_again_as_unread(record: Record, scanner: Scanner) -> None:
+    head = RequestHead("PUT", "https", "docs.example", 443, "/x", (("content-length", "99"),))
+    asked = RequestInput("u", "agent", head, "docs.example", b"begin", Tunnel(), unread=99)
+    sent = AnswerInput("u", AnswerHead(200), unread=70)
+    lines = read_capture(record([asked, sent]), scanner.sample_for)
+    inputs = [line.input for line in lines if isinstance(line, InputLine)]
+    assert [one.unread for one in inputs if isinstance(one, RequestInput | AnswerInput)] == [99, 70]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import pwd
@@ -202,7 +203,8 @@ async def test_what_is_no_answer_settles_nothing(
 ) -> None:
     held, task = await control.hold()
     async with control.client() as client:
-        refused = await client.post(f"/v1/pending/{held}", content=body)
+        kind = {"content-type": "application/json"}
+        refused = await client.post(f"/v1/pending/{held}", content=body, headers=kind)
         assert refused.status_code == status
         assert refused.headers["content-type"] == "application/problem+json"
         assert held in control.rig.pipeline.pending
@@ -269,8 +271,8 @@ async def test_a_slow_reader_loses_rows_and_nobody_waits_for_it(
         for number in range(10):
             await pipeline.decide(call("get_x", exchange=f"e{number}"), connection="c")
         assert slow.dropped == 7
-        rows = [await slow.next(timeout=1) for _ in range(3)]
-    assert all(isinstance(row, RowEvent) for row in rows)
+        rows = [json.loads(line) for line in (await slow.next_batch(timeout=1)).splitlines()]
+    assert [row["type"] for row in rows] == ["row"] * 3
     assert pipeline.decisions == 10
 
 
@@ -282,3 +284,27 @@ async def test_a_path_too_long_for_a_socket_is_refused(control: Control, tmp_pat
     app = ControlApi(control.rig.pipeline, lambda: None, "k" * 16).app()  # type: ignore[arg-type,return-value]
     with pytest.raises(ConfigError, match="too long"):
         ControlServer(app, tmp_path / ("x" * 120))
+
+
+async def test_a_reader_that_stops_reading_slows_nobody(control: Control) -> None:
+    pipeline = control.rig.pipeline
+    reader, writer = await asyncio.open_unix_connection(str(control.path))
+    writer.write(b"GET /v1/events HTTP/1.1\r\nhost: gate\r\n\r\n")
+    assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+    await until(lambda: pipeline.hub.readers == 1)
+    writer.transport.pause_reading()  # type: ignore[attr-defined]
+    pipeline.judge_now(call("get_x", exchange="first"))
+    row = RowEvent(row=pipeline.hub.rows[0])
+    for number in range(10_000):
+        pipeline.hub.publish(row)
+        if number % 100 == 0:
+            await asyncio.sleep(0)
+    assert pipeline.hub.dropped > 0, "the control: it did not keep up"
+    ruling = await pipeline.decide(call("get_x", exchange="last"), connection="c")
+    assert ruling is not None
+    assert ruling.released
+    async with control.client() as client:
+        assert (await client.get("/v1/state")).json()["decisions"] == 2
+    writer.transport.abort()
+    with contextlib.suppress(OSError):
+        await writer.wait_closed()

@@ -21,8 +21,9 @@ from judging import (
     with_scan,
 )
 from piping import Capture, Rig, first_pending, make_rig, until
+from pydantic import TypeAdapter
 
-from mitmgate.control.models import DecideRequest, HeldEvent, Pending, ResolvedEvent
+from mitmgate.control.models import DecideRequest, Event, HeldEvent, Pending, ResolvedEvent
 from mitmgate.hold.queue import HoldLimits
 from mitmgate.judge.inputs import Input
 from mitmgate.mitm.core import Ruling
@@ -428,9 +429,9 @@ async def test_readers_hear_of_what_stays_and_who_has_no_key_reads_no_names() ->
         for reader, names in ((mine, ("repo",)), (public, ())):
             heard: list[Any] = []
             while len(heard) < 4:
-                one = await reader.next(timeout=5)
-                if isinstance(one, HeldEvent | ResolvedEvent):
-                    heard.append(one)
+                lines = (await reader.next_batch(timeout=5)).splitlines()
+                every = map(TypeAdapter(Event).validate_json, lines)
+                heard += [one for one in every if isinstance(one, HeldEvent | ResolvedEvent)]
             first, late, stays, approved = heard
             assert (first.pending.detached, late.resolved.via) == (False, "timeout")
             assert (stays.pending.detached, approved.resolved.grant) == (True, "t1")

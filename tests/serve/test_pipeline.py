@@ -25,13 +25,13 @@ from judging import (
     with_scan,
 )
 from piping import Capture, Rig, first_pending, make_rig, until
+from pydantic import TypeAdapter
 
-from mitmgate.control.models import HeldEvent, ResolvedEvent, RowEvent
+from mitmgate.control.models import Event, HeldEvent, ResolvedEvent, RowEvent
 from mitmgate.judge.inputs import DialInput, EndInput, Input, RequestInput
 from mitmgate.judge.judge import Judge
 from mitmgate.judge.outcome import Completion, Resolution
-from mitmgate.mitm.core import Ruling
-from mitmgate.serve.pipeline import INLINE_BYTES
+from mitmgate.mitm.core import INLINE_BYTES, Ruling
 from mitmgate.serve.waiting import Given
 
 ASKED = call("push", {"force": False})
@@ -357,14 +357,16 @@ async def test_where_a_body_is_read(given: RequestInput, on_the_loop: bool) -> N
     rig.pipeline.close()
 
 
+_EVENT: TypeAdapter[Any] = TypeAdapter(Event)
+
+
 async def test_readers_are_told_and_only_operators_see_arguments(rig: Rig) -> None:
     hub = rig.pipeline.hub
     with hub.attached(operator=True) as boss, hub.attached(operator=False) as guest:
         await answered(rig, ASKED, Given("deny", "console"))
         for reader in (boss, guest):
-            row = await reader.next(timeout=1)
-            held = await reader.next(timeout=1)
-            resolved = await reader.next(timeout=1)
+            lines = (await reader.next_batch(timeout=1)).splitlines()
+            row, held, resolved = map(_EVENT.validate_json, lines)
             assert isinstance(row, RowEvent)
             assert isinstance(held, HeldEvent)
             assert isinstance(resolved, ResolvedEvent)

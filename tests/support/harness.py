@@ -103,6 +103,11 @@ class Mcp:
 
 
 async def closed(server: asyncio.Server) -> None:
+    loop = asyncio.get_running_loop()
+    for listener in server.sockets:
+        loop.remove_reader(listener.fileno())
+    # What was accepted becomes a transport a turn later, which a closed server cannot take in.
+    await asyncio.sleep(0)
     server.close()
     server.close_clients()
 

@@ -60,6 +60,9 @@ class Capture:
     def undo(self, kind: str, number: str) -> bool:
         return self._take("undo", (kind, number))
 
+    def switch(self, *, on: bool) -> bool:
+        return self._take("switch", ("switch", on))
+
     @property
     def crowded(self) -> bool:
         return False

@@ -13,12 +13,13 @@ BLOCK = bytes(range(1, 256)) * 257  # 65,535 bytes that are no text
 
 @dataclass
 class Upload:
-    """A request as it came: its head, and what its body was."""
+    """A request as it came: its head, what its body was, and how one that is not read ends."""
 
     head: bytes
     size: int = 0
     digest: str = ""
     whole: bool = False
+    last: bytes = b""
 
 
 @dataclass
@@ -44,8 +45,11 @@ class Sink(Web):
                 if self.early:
                     writer.write(self.early)
                     await writer.drain()
-                    while await reader.read(1 << 20):
+                    while piece := await reader.read(1 << 20):
                         upload.size += 1
+                        with self.came:
+                            upload.last = (upload.last + piece)[-200:]
+                            self.came.notify_all()
                     return
                 await self._take(reader, upload)
                 with self.came:

@@ -21,6 +21,7 @@ from mitmgate.cli import (
     env,
     explain,
     indexes,
+    kill,
     learn,
     operator,
     packs,
@@ -87,6 +88,7 @@ app.command()(decide.approve)
 app.command()(decide.deny)
 app.command()(decide.grants)
 app.command()(decide.undo)
+app.command()(kill.kill)
 app.command()(servers.servers)
 app.command()(replay.replay)
 app.command()(packs.packs)

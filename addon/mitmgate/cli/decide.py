@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import getpass
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -20,6 +22,7 @@ from mitmgate.cli.operator import (
 from mitmgate.errors import ConfigError, Problem
 
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
+_ASKED = ("decision", "on", "names", "prefix", "reason", "operator")
 _SCOPES = ("call", "values", "tool", "server", "url", "prefix", "host")
 
 ForOption = Annotated[
@@ -27,7 +30,7 @@ ForOption = Annotated[
     typer.Option(
         "--for",
         metavar="HOW-LONG",
-        help="How long it counts: once, session, or a time such as 15m or 2h (a day at most).",
+        help="How long it counts: once, session, a time such as 15m or 2h (up to a day), ever.",
     ),
 ]
 OnOption = Annotated[
@@ -50,6 +53,9 @@ PrefixOption = Annotated[
     str | None,
     typer.Option(metavar="PATH", help="With --on prefix: the folder; else the deepest one."),
 ]
+YesOption = Annotated[
+    bool, typer.Option("--yes", help="With --for ever: save the rule without asking.")
+]
 
 
 def approve(
@@ -58,18 +64,21 @@ def approve(
     on: OnOption = None,
     same: SameOption = None,
     prefix: PrefixOption = None,
+    yes: YesOption = False,
     state: StateOption = None,
     key_file: KeyOption = None,
 ) -> None:
     """Let one waiting call go on, and more like it where you say so. Needs the operator key.
 
-    Where its client has given up, the next try of the same call passes, once, within ten minutes.
+    Where its client has given up, the next try of the same call passes, once, within the time that
+    `hold.ticket` of the policy says. An answer for ever becomes a rule: it shows how the file of
+    remembered answers changes, and asks.
 
     \b
     Example: mitmgate approve 3fa90c-1e.0 --for 15m --on tool
     """
     body = {"decision": "allow"} | _scope(lasting, on, same, prefix)
-    typer.echo(_told("approved", _decide(id_, body, state, key_file)))
+    _answer("approved", id_, body, Gate(state, key_file, yes))
 
 
 def deny(
@@ -79,6 +88,7 @@ def deny(
     on: OnOption = None,
     same: SameOption = None,
     prefix: PrefixOption = None,
+    yes: YesOption = False,
     state: StateOption = None,
     key_file: KeyOption = None,
 ) -> None:
@@ -93,7 +103,7 @@ def deny(
         raise ConfigError(Problem("is longer than 500 characters", key="--reason",
                                   hint="say it shorter"))  # fmt: skip
     body = {"decision": "deny", "reason": reason} | _scope(lasting, on, same, prefix)
-    typer.echo(_told("denied", _decide(id_, body, state, key_file)))
+    _answer("denied", id_, body, Gate(state, key_file, yes))
 
 
 def grants(
@@ -135,11 +145,40 @@ def undo(
     typer.echo(f"undone: {_grant(answer['grant'])}")
 
 
-def _decide(
-    key: str, body: dict[str, Any], state: Path | None, key_file: Path | None
-) -> dict[str, Any]:
-    body = {**body, "via": "shell", "operator": _me()}
-    return call_gate("POST", f"/v1/pending/{key}", state, key=operator_key(key_file), body=body)
+@dataclass(frozen=True, slots=True)
+class Gate:
+    """How to reach the running proxy, and whether a rule is saved without asking."""
+
+    state: Path | None
+    key_file: Path | None
+    sure: bool
+
+    def post(self, path: str, body: dict[str, Any]) -> dict[str, Any]:
+        """Return what the proxy answers to *body*."""
+        key = operator_key(self.key_file)
+        return call_gate("POST", path, self.state, key=key, body=body)
+
+
+def _answer(word: str, key: str, body: dict[str, Any], gate: Gate) -> None:
+    body = {**body, "operator": _me()}
+    place = f"/v1/pending/{quote(key, safe='')}"
+    if body.get("lasting") == "ever":
+        asked = {name: body[name] for name in _ASKED if body.get(name) is not None}
+        body["preview"] = _confirmed(gate.post(f"{place}/preview", asked), sure=gate.sure)
+    typer.echo(_told(word, gate.post(place, {**body, "via": "shell"})))
+
+
+def _confirmed(shown: dict[str, Any], *, sure: bool) -> str:
+    """Show the rule that would be saved, and return the hash of its file where that is wanted."""
+    for line in str(shown["diff"]).splitlines():
+        typer.echo(printable(line))
+    for warning in shown["warnings"]:
+        typer.echo(f"warning: {printable(warning)}", err=True)
+    if shown["covers"]:
+        typer.echo(f"It settles {shown['covers']} more that wait.")
+    if not sure:
+        typer.confirm("Save this rule?", abort=True)
+    return str(shown["hash"])
 
 
 def _me() -> str:
@@ -156,17 +195,17 @@ def _scope(
         if on is not None:
             raise ConfigError(
                 Problem("an answer for once is about this call only", key="--on",
-                        hint="say how long with --for session or --for 15m")
+    hint="say how long with --for session, 15m or ever")
             )  # fmt: skip
         return {}
     scope: dict[str, Any] = {"on": on or "call", "names": same or [], "prefix": prefix}
-    if lasting == "session":
-        return {**scope, "lasting": "session"}
+    if lasting in ("session", "ever"):
+        return {**scope, "lasting": lasting}
     return {**scope, "lasting": "time", "seconds": _seconds(lasting)}
 
 
 def _seconds(text: str) -> int:
-    from mitmgate.control.decisions import ALLOW_SECONDS, DENY_SECONDS, MOST_SECONDS
+    from mitmgate.control.decisions import MOST_SECONDS
 
     count, unit = text[:-1], text[-1:]
     if unit in _UNITS and count.isascii() and count.isdigit() and len(count) < 6:
@@ -175,15 +214,14 @@ def _seconds(text: str) -> int:
             return seconds
     raise ConfigError(
         Problem(f"is no time: {text!r}", key="--for",
-                hint=f"once, session, or a time up to a day: {ALLOW_SECONDS // 60}m, "
-                f"{DENY_SECONDS // 3600}h")
+                hint="once, session, ever, or a time up to a day: 15m, 2h")
     )  # fmt: skip
 
 
 def _told(word: str, decided: dict[str, Any]) -> str:
     line = f"{word} {decided['id']}"
     if decided.get("ticket"):
-        return f"{line}: the agent's next try passes (ticket {decided['ticket']}, ten minutes)"
+        return f"{line}: the agent's next try passes (ticket {decided['ticket']})"
     if decided.get("released", 1) > 1:
         line += f" and {decided['released'] - 1} more"
     if decided.get("grant"):
@@ -194,7 +232,9 @@ def _told(word: str, decided: dict[str, Any]) -> str:
 def _grant(grant: dict[str, Any]) -> str:
     word = "approved" if grant["answer"] == "allow" else "denied"
     left = grant["left"]
-    how_long = {"session": "this session", "run": "until mitmgate ends"}.get(grant["lasting"], "")
+    how_long = {"session": "this session", "run": "until mitmgate ends", "ever": "for ever"}.get(
+        grant["lasting"], ""
+    )
     if left is not None:
         how_long = f"{int(left)} s left"
     who = f" by {grant['operator']}" if grant["operator"] else ""

@@ -103,7 +103,8 @@ def run(
     """Start the proxy; on a terminal, with the console beside it.
 
     Without a terminal it logs one line for each decision on standard error. When it is ready it
-    prints one JSON line on standard output. Ctrl-C ends it.
+    prints one JSON line on standard output. Ctrl-C ends it; SIGHUP reads the policy again; SIGUSR1,
+    or a file `halt` in the state folder, denies everything until `mitmgate kill --lift`.
 
     \b
     Example: mitmgate run --listen 127.0.0.1:0 --no-console --capture captures/
@@ -196,6 +197,7 @@ async def _serve(settings: Settings, *, source: str, console: bool, key: str | N
     log = DecisionLog(muted=console)
     async with proxy(settings, log=log.line, operator_key=key) as running:
         loop.add_signal_handler(signal.SIGHUP, _reload, running, set())
+        loop.add_signal_handler(signal.SIGUSR1, running.switch.engage, "signal")
         print(running.ready_line(with_key=key is None and not console), flush=True)
         if settings.shadow or running.pipeline.judge.mode == "shadow":
             log.notice("shadow mode: decisions are recorded, nothing is stopped by rule or scan")

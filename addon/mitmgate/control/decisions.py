@@ -8,13 +8,10 @@ from pydantic import BaseModel, ConfigDict, Field
 
 type On = Literal["call", "values", "tool", "server", "url", "prefix", "host"]
 """How much an answer covers, see ``mitmgate.hold.target``."""
-type Lasting = Literal["once", "session", "time"]
-"""How long an answer counts: for this call only, for its conversation, for a number of seconds."""
+type Lasting = Literal["once", "session", "time", "ever"]
+"""How long an answer counts: for this call only, for its conversation, for a number of seconds, or
+until it is taken back, as a rule in the file of remembered answers."""
 
-ALLOW_SECONDS = 900
-"""How long an approval for a time lasts where nothing else is said."""
-DENY_SECONDS = 3600
-"""How long a denial for a time lasts where nothing else is said."""
 MOST_SECONDS = 86_400
 
 
@@ -43,9 +40,12 @@ class DecideRequest(Model):
 
     ``fingerprint`` is the one that the operator saw: where the entry has another by now, nothing is
     decided (409 ``moved``). ``lasting`` other than ``once`` needs ``on``, one of the entry's
-    ``scopes``; ``seconds`` (only for ``time``) is 900 for an approval and 3600 for a denial unless
-    it is given. ``names`` are the arguments for ``values``, ``prefix`` the folder for ``prefix``,
-    by default the deepest. ``key`` is the key that was pressed.
+    ``scopes``; ``seconds`` (only for ``time``) is what the policy says in ``hold.allow_for`` or
+    ``hold.deny_for`` unless it is given. ``names`` are the arguments for ``values``, ``prefix`` the
+    folder for ``prefix``, by default the deepest. ``ever`` needs ``preview``, the hash of a Preview
+    of the same answer: where the file is another by now, nothing is decided (409
+    ``file_changed``), and where it cannot be written neither (507 ``not_saved``). ``key`` is the
+    key that was pressed.
     """
 
     decision: Literal["allow", "deny"]
@@ -59,6 +59,35 @@ class DecideRequest(Model):
     names: Annotated[tuple[Annotated[str, Field(max_length=1000)], ...], Field(max_length=8)] = ()
     prefix: Annotated[str, Field(max_length=2000)] | None = None
     key: Annotated[str, Field(max_length=20)] | None = None
+    preview: Annotated[str, Field(max_length=100)] | None = None
+
+
+class PreviewRequest(Model):
+    """Asks what rule an answer for ever would be; the fields are those of DecideRequest.
+
+    A ``reason`` goes into a rule that denies, for the agent to read.
+    """
+
+    decision: Literal["allow", "deny"]
+    on: On
+    names: Annotated[tuple[Annotated[str, Field(max_length=1000)], ...], Field(max_length=8)] = ()
+    prefix: Annotated[str, Field(max_length=2000)] | None = None
+    reason: Annotated[str, Field(max_length=500)] | None = None
+    operator: Annotated[str, Field(max_length=100)] | None = None
+
+
+class Preview(Model):
+    """The rule that an answer for ever would add to the file of remembered answers.
+
+    ``rule`` is its YAML, ``diff`` the change of the file (unified), ``hash`` that of its new text,
+    ``covers`` how many other waiting calls it settles. ``warnings`` are sentences to be read first.
+    """
+
+    rule: str
+    diff: str
+    hash: str
+    covers: Annotated[int, Field(ge=0)]
+    warnings: tuple[str, ...] = ()
 
 
 class Decided(Model):
@@ -80,16 +109,17 @@ class GrantView(Model):
     """Something that an operator said and that still counts.
 
     ``kind``: a ``grant`` covers calls to come, a ``ticket`` one retry, a ``question`` an endpoint
-    without a name. ``covers`` says in words what. ``made`` is in seconds since the epoch, ``left``
-    in seconds, None where it lasts as long as its session or this run.
+    without a name, a ``rule`` stands in the file of remembered answers. ``covers`` says in words
+    what. ``made`` is in seconds since the epoch, ``left`` in seconds, None where it lasts as long
+    as its session, this run, or for ever.
     """
 
     id: str
-    kind: Literal["grant", "ticket", "question"]
+    kind: Literal["grant", "ticket", "question", "rule"]
     answer: Literal["allow", "deny"]
     covers: str
     on: On | None
-    lasting: Literal["once", "session", "time", "run"]
+    lasting: Literal["once", "session", "time", "run", "ever"]
     agent: str
     operator: str | None
     outcome: str
@@ -104,9 +134,9 @@ class GrantList(Model):
 
 
 class UndoRequest(Model):
-    """Take back ``grant``, or what this ``operator`` made last and still counts."""
+    """Take back ``grant``, or what this ``operator`` made last in this run and still counts."""
 
-    grant: Annotated[str, Field(max_length=20)] | None = None
+    grant: Annotated[str, Field(max_length=100)] | None = None
     operator: Annotated[str, Field(max_length=100)] | None = None
     via: Literal["console", "shell", "api"] = "api"
 

@@ -31,13 +31,14 @@ from mitmgate.control.decisions import (
     Undone,
     UndoRequest,
 )
+from mitmgate.control.switch import Switch, SwitchRequest
 
 __all__ = [
-    "Completed", "CompletedEvent", "ConfirmRequest", "DecideRequest", "Decided", "Event",
+    "Change", "Completed", "CompletedEvent", "ConfirmRequest", "DecideRequest", "Decided", "Event",
     "FindingView", "GrantList", "GrantView", "HeldEvent", "Lasting", "Model", "Moment", "On",
     "Pending", "PendingList", "PolicyView", "Reloaded", "Resolved", "ResolvedEvent", "Row",
     "RowEvent", "ScopeChoice", "ServerList", "ServerView", "Snapshot", "State", "StateEvent",
-    "UndoRequest", "Undone",
+    "Switch", "SwitchRequest", "UndoRequest", "Undone",
 ]  # fmt: skip
 
 
@@ -55,12 +56,13 @@ class Row(Model):
     """One decision as a line of the live view. ``time`` is seconds since the epoch.
 
     ``shadow`` is what a rule in shadow mode would have decided, as in ``deny by no-rm``. ``grant``
-    is the id of the remembered answer, or of the ticket, that decided.
+    is the id of the remembered answer, or of the ticket, that decided. A row of the kind
+    ``switch`` is no decision: the kill switch was turned (``deny``: on).
     """
 
     id: str
     time: float
-    kind: Literal["connect", "request", "dial", "answer", "event", "message"]
+    kind: Literal["connect", "request", "dial", "answer", "event", "message", "switch"]
     channel: Literal["mcp", "egress"]
     agent: str
     server: str | None
@@ -81,6 +83,14 @@ class Row(Model):
     grant: str | None = None
 
 
+class Change(Model):
+    """A difference in JSON. ``pointer`` (RFC 6901) says where; None: nothing stood, or stands."""
+
+    pointer: str
+    before: Any | None
+    after: Any | None
+
+
 class Pending(Model):
     """A call that waits for a person, or what stayed of one that nobody answered in time.
 
@@ -90,7 +100,8 @@ class Pending(Model):
     make one row; ``count`` is how many there were when this was sent. ``detached``: nobody waits
     any more; approving it lets one retry pass within ten minutes. ``names`` are the ids under which
     earlier attempts of the same call waited. ``scopes`` are the ways to remember an answer, the
-    narrowest first; there may be none.
+    narrowest first; there may be none. ``changed`` is how the arguments differ from those of the
+    last approved call of that tool; None where none is known, or without the operator key.
     """
 
     id: str
@@ -104,16 +115,18 @@ class Pending(Model):
     detached: bool = False
     names: tuple[str, ...] = ()
     scopes: tuple[ScopeChoice, ...] = ()
+    changed: tuple[Change, ...] | None = None
 
 
 class Resolved(Model):
     """A pending entry left the queue.
 
     ``via`` is console, shell or api for a person's answer; timeout, unattended, client_left,
-    queue_full, shutdown for a denial that nobody gave; remembered; for a detached entry also
-    retried (its client tries again) and expired. After a ``timeout`` or ``unattended`` denial the
-    entry may come back at once, detached. ``grant`` is the id of the remembered answer or of the
-    ticket; ``lasting`` and ``on`` are its scope.
+    queue_full, shutdown, kill_switch for a denial that nobody gave; remembered; policy (another
+    is in force, and it was judged anew); for a detached entry also retried (its client tries
+    again) and expired. After a ``timeout`` or
+    ``unattended`` denial the entry may come back at once, detached. ``grant`` is the id of the
+    remembered answer or of the ticket; ``lasting`` and ``on`` are its scope.
     """
 
     id: str
@@ -142,6 +155,7 @@ class State(Model):
     """The proxy at a glance.
 
     ``pending`` calls wait, ``detached`` ones do not any more, ``grants`` answers are remembered.
+    ``halt`` is the kill switch while it is on: everything is denied.
     """
 
     version: str
@@ -157,6 +171,7 @@ class State(Model):
     policy_trouble: str | None = None
     detached: int = 0
     grants: int = 0
+    halt: Switch | None = None
 
 
 class PolicyView(Model):

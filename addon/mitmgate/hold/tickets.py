@@ -6,7 +6,7 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass
 
 GOOD_FOR = 600.0
-"""Seconds in which the retry has to come."""
+"""Seconds in which the retry has to come, where nothing else is said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +40,11 @@ class Tickets:
         self.expire(now=now)
         return tuple(self._tickets.values())
 
-    def mint(self, agent: str, call: str, *, now: float) -> Ticket:
-        """Return a new ticket for *agent* and *call*."""
+    def mint(self, agent: str, call: str, *, now: float, good_for: float | None = None) -> Ticket:
+        """Return a new ticket for *agent* and *call*, good for so many seconds."""
         self.expire(now=now)
         self._made += 1
-        ticket = Ticket(f"t{self._made}", agent, call, now + self._good_for)
+        ticket = Ticket(f"t{self._made}", agent, call, now + (good_for or self._good_for))
         self._tickets[ticket.id] = ticket
         self._by_call.setdefault((agent, call), deque()).append(ticket.id)
         if len(self._tickets) > self._limit:
@@ -69,11 +69,7 @@ class Tickets:
 
     def expire(self, *, now: float) -> list[Ticket]:
         """Void the tickets whose time is over and return them."""
-        late: list[Ticket] = []
-        while self._tickets:  # all are good for as long, so the oldest ends first
-            first = next(iter(self._tickets.values()))
-            if first.until > now:
-                break
-            self.revoke(first.id)
-            late.append(first)
+        late = [ticket for ticket in self._tickets.values() if ticket.until <= now]
+        for ticket in late:
+            self.revoke(ticket.id)
         return late

@@ -8,6 +8,7 @@ request asked for is refused; what the findings stop is replaced, and an answer 
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Iterator
 from dataclasses import replace
 
 from mitmgate.errors import WireError
@@ -26,6 +27,7 @@ from mitmgate.judge.effects import (
     weigh,
 )
 from mitmgate.judge.inputs import AnswerInput, EventInput
+from mitmgate.judge.json_lines import NOT_LINES
 from mitmgate.judge.oauth import MOST_ANSWER
 from mitmgate.judge.pins import as_card, with_pins
 from mitmgate.judge.prepare import PreparedAnswer, PreparedMessage
@@ -55,7 +57,14 @@ def judge_answer(context: Context, prepared: PreparedAnswer) -> Concluded:
     if _has_to_be_read(context, prepared.input):
         problem = WireError("body_too_large", "an answer of this kind is not passed on unread")
         return _refused(context.exchange, problem, prepared.findings)
-    return _judge(context, prepared)
+    unlike = prepared.body.problem
+    if unlike is not None and unlike.code == NOT_LINES:
+        return _refused(context.exchange, unlike, prepared.findings)
+    concluded = _judge(context, prepared)
+    if prepared.tails is not None and concluded.weighed.decision.verdict is not Verdict.DENY:
+        context.exchange.tails = prepared.tails
+    # Nobody keeps what comes of a body that is not read.
+    return concluded if _is_whole(prepared.input) else _at_once(concluded)
 
 
 def _judge(context: Context, prepared: PreparedAnswer) -> Concluded:
@@ -93,11 +102,20 @@ def _judge(context: Context, prepared: PreparedAnswer) -> Concluded:
 
 def _has_to_be_read(context: Context, given: AnswerInput | EventInput) -> bool:
     """Tell whether *given* was not read, though what it is for is judged by what it says."""
-    if isinstance(given, EventInput) or given.unread is None:
+    if _is_whole(given):
         return False
     exchange = context.exchange
     known = exchange.mcp or exchange.subject.protocol is not None  # MCP, OAuth, agent cards
-    return known or definition_media(given.head.media_type)
+    streams = any("text/event-stream" in kind for kind in _kinds(given))
+    return known or streams or definition_media(given.head.media_type)
+
+
+def _kinds(given: AnswerInput | EventInput) -> Iterator[str]:
+    return (value.lower() for name, value in given.head.headers if name == "content-type")
+
+
+def _is_whole(given: AnswerInput | EventInput) -> bool:
+    return isinstance(given, EventInput) or given.unread is None
 
 
 def _judge_early(context: Context, prepared: PreparedAnswer) -> Concluded | None:
@@ -158,9 +176,8 @@ def _is_hidden_stream(prepared: PreparedAnswer) -> bool:
     # TypeScript clients ask whether the header *includes* "text/event-stream", and fetch joins
     # two Content-Type headers: "image/png;x=text/event-stream" is a stream of events to them.
     given = prepared.input
-    kinds = (value.lower() for name, value in given.head.headers if name == "content-type")
     return isinstance(given, AnswerInput) and bool(given.body) and (
-        any("text/event-stream" in kind for kind in kinds)
+        any("text/event-stream" in kind for kind in _kinds(given))
     )  # fmt: skip
 
 

@@ -14,10 +14,12 @@ from typing import Any
 from mitmgate.errors import WireError
 from mitmgate.record.redact import Redacted, Redaction, Redactor, Sample, expand
 from mitmgate.wire.body import decode_body, decode_text
+from mitmgate.wire.http import AnswerHead, RequestHead
 from mitmgate.wire.strictjson import parse_json
 
 STORED_LIMIT = 1024 * 1024
 _STAND_IN = b"\xff"
+_FILL = "x"
 _LARGEST_STAND_IN = 64 * 1024 * 1024
 _MARKS = {"utf-8": codecs.BOM_UTF8, "utf-16-le": codecs.BOM_UTF16_LE,
           "utf-16-be": codecs.BOM_UTF16_BE}  # fmt: skip
@@ -33,9 +35,10 @@ class StoredBody:
 
 
 def encode_body(
-    body: bytes, *, content_type: str | None, encoding: str | None, redactor: Redactor
+    body: bytes, *, head: RequestHead | AnswerHead, cut: bool, redactor: Redactor
 ) -> StoredBody:
-    """Return what a capture stores of *body*."""
+    """Return what a capture stores of *body*, of a message with *head*; *cut*: it had more."""
+    content_type, encoding = head.get("content-type"), head.get("content-encoding")
     if not body:
         return StoredBody({"text": ""}, decoded=False)
     try:
@@ -55,11 +58,12 @@ def encode_body(
     if found is None:
         return StoredBody(incomplete_body(len(plain), "charset"))
     form = media.startswith("application/x-www-form-urlencoded")
-    if _is_oauth(text, form=form):
+    if is_oauth(text, form=form):
         return StoredBody(incomplete_body(len(plain), "oauth"))
-    redacted = redactor.form(text) if form else redactor.document(text)
-    if redacted is None:
-        return StoredBody(incomplete_body(len(plain), "secret"))
+    kept = _without_end(text) if cut else text
+    redacted = kept and (redactor.form(kept) if form else redactor.document(kept))
+    if not redacted:
+        return StoredBody(incomplete_body(len(plain), "secret" if kept else "cut"))
     record: dict[str, Any] = {"text": redacted.text}
     charset, mark = found
     if charset != "utf-8" or mark:
@@ -75,10 +79,11 @@ _OAUTH_MEMBERS = frozenset(
 )  # fmt: skip
 
 
-def _is_oauth(text: str, *, form: bool) -> bool:
+def is_oauth(text: str, *, form: bool = False) -> bool:
     """Tell whether *text* is a request to, or an answer of, an endpoint of OAuth.
 
-    RFC 6749, 7009, 7591, 7662, 8628: of such a body nothing is stored.
+    RFC 6749, 7009, 7591, 7662, 8628: of such a body nothing is stored. What is no JSON may be a
+    part of one, or several.
     """
     if form:
         return any(part.startswith(_OAUTH_FIELDS) for part in text.split("&"))
@@ -87,10 +92,21 @@ def _is_oauth(text: str, *, form: bool) -> bool:
     try:
         value = parse_json(text)
     except WireError:
-        return False
+        return True
     return isinstance(value, Mapping) and any(
         isinstance(value.get(name), str) for name in _OAUTH_MEMBERS
     )
+
+
+def _without_end(text: str) -> str:
+    """Return *text* without what is behind its last blank, where part of a secret may stand.
+
+    Empty where that is most of it.
+    """
+    end = len(text)
+    while end and not text[end - 1].isspace():
+        end -= 1
+    return text[:end] + _FILL * (len(text) - end) if end * 2 >= len(text) else ""
 
 
 def incomplete_body(length: int, why: str) -> dict[str, Any]:

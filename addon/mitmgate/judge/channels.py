@@ -20,7 +20,7 @@ from mitmgate.policy.verdict import Decision, Verdict
 from mitmgate.wire.endpoints import Endpoint
 from mitmgate.wire.inventory import Transport
 
-ENDS_STREAM = frozenset({"foreign_endpoint", "unknown_server"})
+ENDS_STREAM = frozenset({"foreign_endpoint", "unknown_server", "kill_switch", "not_json_lines"})
 """Codes of denials after which nothing on the stream can be of use: it is cut."""
 
 _NO_REFERENCE = frozenset('"<>\\^`{|}')  # RFC 3986 has none of them

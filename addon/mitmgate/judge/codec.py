@@ -16,6 +16,7 @@ from mitmgate.judge.bodies import (
     decode_stored_body,
     encode_body,
     incomplete_body,
+    is_oauth,
     redactions_of,
     with_redactions,
 )
@@ -77,12 +78,8 @@ def encode_input(given: Input, redactor: Redactor) -> dict[str, Any]:
                     "addresses": list(given.addresses), "static": given.static,
                     "own": [list(pair) for pair in given.own]}  # fmt: skip
         case AnswerInput():
-            stored = encode_body(
-                given.body,
-                content_type=given.head.get("content-type"),
-                encoding=given.head.get("content-encoding"),
-                redactor=redactor,
-            )
+            cut = given.unread is not None
+            stored = encode_body(given.body, head=given.head, cut=cut, redactor=redactor)
             head = _encode_answer_head(given.head, redactor, decoded=stored.decoded)
             return {"type": "answer", "head": head, "body": stored.record,
                     **_encode_unread(given.unread)}  # fmt: skip
@@ -193,12 +190,8 @@ def _misses(part: object) -> bool:
 
 def _encode_request(given: RequestInput, redactor: Redactor) -> dict[str, Any]:
     head, tunnel = given.head, given.tunnel
-    stored = encode_body(
-        given.body,
-        content_type=head.get("content-type"),
-        encoding=head.get("content-encoding"),
-        redactor=redactor,
-    )
+    cut = given.unread is not None
+    stored = encode_body(given.body, head=head, cut=cut, redactor=redactor)
     authority = given.authority
     return {
         "type": "request",
@@ -247,8 +240,11 @@ def _encode_event(given: EventInput, redactor: Redactor) -> dict[str, Any]:
     # An ``endpoint`` event names a URL whose query is the session's key.
     redacted = redactor.target(data) if given.event == "endpoint" else redactor.document(data)
     head = _encode_answer_head(given.head, redactor, decoded=False)
+    stored = _encode_data(data, redacted)
+    if is_oauth(data):
+        stored = incomplete_body(len(data.encode("utf-8", "replace")), "oauth")
     record = {"type": "event", "number": given.number, "event": _string(given.event, redactor),
-              "data": _encode_data(data, redacted), "head": head}  # fmt: skip
+              "data": stored, "head": head}  # fmt: skip
     if given.notes:
         record["notes"] = [_string(note, redactor) for note in given.notes]
     return record

@@ -91,6 +91,14 @@ def _judge(context: Context, prepared: PreparedRequest, protocol: str) -> Judged
     return judged(exchange, weighed, findings)
 
 
+def decision_on(context: Context, prepared: PreparedRequest) -> Decision:
+    """Return what the rules say of *prepared*, which is not MCP and was judged before."""
+    subject = context.exchange.subject
+    call = _call(context.policy, prepared, subject.agent, subject.protocol or "http")
+    decision = _decision(context, prepared, replace(call, now=context.memory.now))
+    return remembered_egress(context, decision, prepared)[0]
+
+
 def _shown(prepared: PreparedRequest, subject: Subject, protocol: str) -> Subject:
     head = prepared.input.head
     tags = tags_of(head.host)

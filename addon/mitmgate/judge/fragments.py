@@ -7,7 +7,7 @@ field and the host. Bounded, never written, and shown by nothing: what is kept i
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from urllib.parse import parse_qsl, unquote
@@ -39,6 +39,8 @@ _USUAL = CREDENTIAL_HEADERS | {
 
 type Pieces = tuple[tuple[str, str], ...]
 """What a request carries: the name of a field, and its value."""
+type Tails = Mapping[str, tuple[str, ...]]
+"""The last strings of the lines of JSON that came before, by the place that they stood at."""
 type Scan = Callable[[Text, str], Sequence[Finding]]
 """Finds credentials in a text that is on its way to a host."""
 

@@ -8,6 +8,7 @@ goes the way of all inputs, with ``RequestInput.unread``.
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Iterator
 from dataclasses import replace
@@ -17,6 +18,7 @@ from mitmgate.judge.agents import identify
 from mitmgate.judge.context import Context
 from mitmgate.judge.effects import Concluded, Weighed, refused
 from mitmgate.judge.egress import Judged, judge_egress
+from mitmgate.judge.handing import read_handed
 from mitmgate.judge.heads import check_head, check_names
 from mitmgate.judge.inputs import RequestInput
 from mitmgate.judge.limits import Limits
@@ -24,6 +26,7 @@ from mitmgate.judge.prepare import PreparedRequest
 from mitmgate.policy.call import EgressCall
 from mitmgate.policy.egress import budgets_of, connect_denied, decide_egress, deciding_egress
 from mitmgate.policy.load import Policy
+from mitmgate.policy.models_list import is_model_api
 from mitmgate.policy.verdict import Verdict
 from mitmgate.wire.http import RequestHead
 from mitmgate.wire.jsonrpc import looks_like_jsonrpc
@@ -34,6 +37,7 @@ PEEK = 64 * 1024
 NEVER = 1 << 62
 _WRITTEN = ("text/", "application/x-www-form-urlencoded")
 _OPENS = ("{", "[", "/", "#")  # comments come before JSON for some parsers
+_STRUCTURED = ("json", "multipart/", *_WRITTEN)
 _BLANK = "\ufeff \t\r\n\v\f\xa0"
 
 
@@ -101,6 +105,21 @@ def _problem(context: Context, prepared: PreparedRequest) -> WireError | None:
     if may_be_message(request.body):
         text = "a body of this size that begins as JSON could be a message"
         return WireError("ambiguous_message", text)
+    handed = prepared.handed
+    if handed is None:
+        told = request.head.get("content-type") or ""
+        handed = read_handed(prepared.body.text, prepared.body.unread, content_type=told)
+    if handed.problem is not None or handed.given.servers:
+        text = "a body of this size names MCP servers to call, and is not read"
+        return WireError("ambiguous_delegation", text)
+    if is_model_api(request.head.host) and _may_hand_over(request):
+        text = (
+            "a body of this size to a model API could name MCP servers to call, and is not read; "
+            "send less at a time"
+        )
+        return WireError("ambiguous_delegation", text)
+    if not _is_seen(request):  # another policy decided how far it was read
+        return _too_large(request)
     if request.head.get("content-length") is None and next(_bounds(policy, call), None) is not None:
         text = "the rule has a limit, and the request does not say how long its body is"
         return WireError("request_too_large", text)
@@ -124,6 +143,19 @@ def may_be_message(start: bytes) -> bool:
     except (ValueError, RecursionError):
         return True
     return not text[end:].strip(_BLANK)
+
+
+def _may_hand_over(request: RequestInput) -> bool:
+    """Tell whether the body of *request* may hand MCP servers to a model API: it is no binary."""
+    kind, start = (request.head.get("content-type") or "").lower(), request.body
+    if any(word in kind for word in _STRUCTURED) or _text(start).startswith((*_OPENS, "--")):
+        return True
+    try:
+        # The last character may be cut.
+        codecs.getincrementaldecoder("utf-8")().decode(start)
+    except UnicodeDecodeError:
+        return False
+    return b"\0" not in start
 
 
 def _too_large(request: RequestInput) -> WireError:

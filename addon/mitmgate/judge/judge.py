@@ -16,7 +16,9 @@ from mitmgate.judge.agents import refusal_of
 from mitmgate.judge.answers import judge_answer, judge_server
 from mitmgate.judge.calls import brief, judge_client
 from mitmgate.judge.context import Context
+from mitmgate.judge.deciding import outcome_of
 from mitmgate.judge.effects import Concluded, Weighed, on_surface, refused
+from mitmgate.judge.halt import Halt, halted, subject_of
 from mitmgate.judge.inputs import (
     AnswerInput,
     ConnectInput,
@@ -27,6 +29,7 @@ from mitmgate.judge.inputs import (
     MessageInput,
     RequestInput,
 )
+from mitmgate.judge.json_lines import prepare_line
 from mitmgate.judge.limits import Limits
 from mitmgate.judge.network import judge_connect, judge_dial
 from mitmgate.judge.outcome import Kind, Outcome, Subject
@@ -37,7 +40,6 @@ from mitmgate.judge.prepare import (
     PreparedMessage,
     PreparedRequest,
     prepare_answer,
-    prepare_event,
     prepare_message,
     prepare_request,
 )
@@ -60,22 +62,13 @@ from mitmgate.wire.surfaces import DEFINING_METHODS, Surface
 
 type Prepared = Stoppable | ConnectInput | DialInput | EndInput
 
-# Shadow covers rules and scanners only (DESIGN section 3): these decided nothing else.
-_SHADOWED = frozenset(
-    {
-        "rule", "otherwise", "unknown_server", "housekeeping", "finding", "answer", "port",
-        "hidden", "request_too_large", "session_budget", "dns_over_https", "websocket_refused",
-        "binary_refused", "card_changed", "remembered",
-    }
-)  # fmt: skip
-
 
 class Judge:
     """Judge inputs in the order they came; holds the memory that later inputs need.
 
     ``shadow`` judges and records without enforcing, whatever the policy's own mode is. ``policy``
     may be replaced at any time: calls in flight keep the one that they began with. ``memory``
-    belongs to the event loop.
+    belongs to the event loop. While ``halt`` is given everything is denied, shadow or not.
     """
 
     def __init__(
@@ -90,6 +83,7 @@ class Judge:
         self.limits = limits or Limits()
         self.scanner = scanner
         self.memory = self._memory = Memory(self.limits)
+        self.halt: Halt | None = None
         self._shadow = shadow
 
     @property
@@ -112,7 +106,8 @@ class Judge:
                 return lambda: prepare_answer(given, lookup, self.scanner, self.limits, others)
             case EventInput():
                 lookup, others = self._lookup(given.exchange), self._others(given.exchange)
-                return lambda: prepare_event(given, lookup, self.scanner, others)
+                before = self._memory.tails(given.exchange)
+                return lambda: prepare_line(given, lookup, self.scanner, others, before)
             case MessageInput():
                 known, others = self._lookup(given.exchange), self._others(given.exchange)
                 return lambda: prepare_message(given, known, self.scanner, others)
@@ -142,6 +137,8 @@ class Judge:
         )  # fmt: skip
 
     def _concluded(self, prepared: Prepared) -> Outcome | None:
+        if self.halt is not None and not isinstance(prepared, PreparedRequest | EndInput):
+            return self._halted(prepared)
         match prepared:
             case PreparedRequest():
                 return self._conclude_request(prepared)
@@ -161,6 +158,21 @@ class Judge:
             case _:
                 assert_never(prepared)
 
+    def _halted(
+        self, given: PreparedAnswer | PreparedMessage | ConnectInput | DialInput
+    ) -> Outcome:
+        if isinstance(given, ConnectInput | DialInput):
+            key, kind = given.exchange, _network_kind(given)
+        else:
+            key, kind = given.input.exchange, _kind(given)
+        exchange = self._memory.get(key)
+        if exchange is None:
+            subject = _NOBODY
+            if isinstance(given, ConnectInput | DialInput):
+                subject = subject_of(self.policy, given)
+            exchange = self._memory.open(Exchange(subject, key))
+        return self._outcome(kind, exchange, halted(exchange.subject))
+
     def apply_resolution(self, outcome: Outcome, answer: Literal["allow", "deny"]) -> None:
         """Take in an operator's answer to *outcome*; a question is remembered for this run."""
         if outcome.question is not None:
@@ -179,6 +191,7 @@ class Judge:
         exchange = self._memory.get(outcome.exchange)
         if (
             exchange is None
+            or self.halt is not None  # then not even a ping goes on
             or not exchange.mcp
             or not isinstance(prepared, PreparedRequest | PreparedAnswer | PreparedMessage)
         ):
@@ -272,6 +285,8 @@ class Judge:
 
     def _conclude_request(self, prepared: PreparedRequest) -> Outcome:
         exchange, concluded = judge_request(self.policy, self._memory, prepared)
+        if self.halt is not None:
+            concluded = halted(exchange.subject)
         concluded = with_ticket(self._memory, exchange, prepared, concluded)
         outcome = self._outcome("request", self._memory.open(exchange), concluded)
         if outcome.effective is Verdict.ALLOW:
@@ -347,36 +362,9 @@ class Judge:
         return self._outcome(kind, exchange, Concluded(subject, Weighed(decision)))
 
     def _outcome(self, kind: Kind, exchange: Exchange, concluded: Concluded) -> Outcome:
-        parts: tuple[Outcome, ...] = ()
-        if concluded.parts:
-            parts = tuple(self._outcome(kind, exchange, part) for part in concluded.parts)
-        weighed = concluded.weighed
-        decision = weighed.decision
         policy = self._policy_of(exchange)
         shadow = self._shadow or policy.mode == "shadow"
-        touched = decision.verdict is not Verdict.ALLOW or bool(weighed.edits)
-        return Outcome(
-            exchange=exchange.key,
-            number=exchange.next_number(),
-            kind=kind,
-            subject=concluded.subject,
-            verdict=decision.verdict,
-            rule=decision.rule,
-            code=decision.code,
-            reason=decision.reason,
-            agent_reason=decision.agent_reason,
-            policy=policy.hash,
-            findings=concluded.findings,
-            edits=weighed.edits,
-            enforced=not (shadow and touched and decision.code in _SHADOWED),
-            question=concluded.question,
-            severity=decision.severity,
-            shadow=decision.shadow,
-            floor=decision.floor,
-            floor_edits=weighed.floor_edits,
-            parts=parts,
-            grant=weighed.grant,
-        )
+        return outcome_of(kind, exchange, concluded, policy, shadow=shadow)
 
 
 _NOBODY = Subject("", "egress", "", 0, "", "")
@@ -394,5 +382,11 @@ def _as_mcp(prepared: PreparedMessage) -> PreparedMessage:
     return replace(prepared, findings=on_surface(prepared.findings, surface))
 
 
-def _kind(prepared: PreparedAnswer) -> Kind:
+def _kind(prepared: PreparedAnswer | PreparedMessage) -> Kind:
+    if isinstance(prepared, PreparedMessage):
+        return "message"
     return "answer" if isinstance(prepared.input, AnswerInput) else "event"
+
+
+def _network_kind(given: ConnectInput | DialInput) -> Kind:
+    return "dial" if isinstance(given, DialInput) else "connect"

@@ -56,7 +56,8 @@ class Outcome:
     ``question`` groups holds that one answer settles; None: an answer settles this one only.
     ``parts`` are the decisions on the messages of a batch, in their order; the outcome itself is
     the strictest of them, and only it is enforced. ``grant`` is the id of the remembered answer,
-    or of the ticket, that decided.
+    or of the ticket, that decided. ``wait`` is how many seconds the rule that decided lets an ask
+    wait for a person, None: as long as the policy says.
     """
 
     exchange: str
@@ -79,6 +80,7 @@ class Outcome:
     floor_edits: tuple[Change, ...] = ()
     parts: tuple[Outcome, ...] = ()
     grant: str | None = None
+    wait: float | None = None
 
     @property
     def id(self) -> str:
@@ -106,9 +108,11 @@ type Via = Literal[
     "client_left",
     "queue_full",
     "shutdown",
+    "kill_switch",
     "remembered",
+    "policy",
 ]
-type Lasting = Literal["once", "session", "time"]
+type Lasting = Literal["once", "session", "time", "ever"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -33,23 +33,26 @@ type _Named = dict[str, str]
 
 def with_overrides(context: Context, prepared: PreparedRequest, concluded: Concluded) -> Concluded:
     """Return *concluded* on *prepared*, denied where a header makes it a request of other rules."""
-    head = prepared.input.head
+    head, before = prepared.input.head, concluded.weighed.decision
     try:
         meant = _requests(head, _named(head))
         if not meant:
             return concluded
-        before = concluded.weighed.decision
         if before.verdict is Verdict.DENY:
-            floor = max(before.floor, *(_decision(context, one).floor for one in meant))
-            decision = replace(before, floor=floor)
-            return replace(concluded, weighed=replace(concluded.weighed, decision=decision))
+            return _floored(concluded, max(_decision(context, one).floor for one in meant))
         _check(context, prepared, meant)
     except WireError as problem:
-        if concluded.weighed.decision.verdict is Verdict.DENY:
-            return concluded
-        weighed = Weighed(refused(problem))
-        return Concluded(concluded.subject, weighed, concluded.findings)
+        if before.verdict is Verdict.DENY:
+            return _floored(concluded, Verdict.DENY)
+        return Concluded(concluded.subject, Weighed(refused(problem)), concluded.findings)
     return concluded
+
+
+def _floored(concluded: Concluded, floor: Verdict) -> Concluded:
+    """Return *concluded*, which in shadow mode still is what *floor* says, or stricter."""
+    decision = concluded.weighed.decision
+    decision = replace(decision, floor=max(decision.floor, floor))
+    return replace(concluded, weighed=replace(concluded.weighed, decision=decision))
 
 
 def _named(head: RequestHead) -> _Named:

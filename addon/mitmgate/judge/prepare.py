@@ -13,12 +13,13 @@ from typing import assert_never
 from mitmgate.errors import WireError
 from mitmgate.judge.egress_texts import HOST, head_texts, part_texts
 from mitmgate.judge.fingerprint import Digest
-from mitmgate.judge.fragments import MOST_FIELDS, Carried, pieces_of, sure
+from mitmgate.judge.fragments import MOST_FIELDS, Carried, Tails, pieces_of, sure
 from mitmgate.judge.handing import Handed, Listed, read_handed, read_listed
 from mitmgate.judge.heads import check_head, check_names
 from mitmgate.judge.homes import leaving
 from mitmgate.judge.inputs import AnswerInput, EventInput, MessageInput, RequestInput
 from mitmgate.judge.limits import Limits
+from mitmgate.judge.noise import NOISE, is_noise, unread_texts
 from mitmgate.scan.definitions import examine
 from mitmgate.scan.engine import KEY_MARK, Scanner
 from mitmgate.scan.finding import Finding
@@ -57,8 +58,6 @@ type Lookup = Callable[[RequestId | None], str]
 """Gives the method of the request that an answer with this id is for, ``""`` for none."""
 
 _JSON = "application/json"
-_LEAST_RUN = 8  # characters in a row
-_MOSTLY = 8  # of so many characters one that is none makes it no text
 _TEXT_TYPES = ("text/", "application/json", "application/xml", "application/javascript",
                "application/x-www-form-urlencoded", "application/problem+json",
                "application/xhtml+xml", "application/x-ndjson", "application/yaml")  # fmt: skip
@@ -108,6 +107,7 @@ class PreparedAnswer:
     body: Body
     findings: tuple[Finding, ...]
     listed: tuple[Listed, ...] = ()
+    tails: Tails | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,23 +326,15 @@ def _is_text(head: AnswerHead) -> bool:
 
 def _of_text(found: tuple[Finding, ...], body: Body) -> tuple[Finding, ...]:
     """Leave personal data out of *found* where *body* is no text: any number stands there."""
-    if body.unread is None or not _is_noise(body.unread):
+    if body.unread is None or not is_noise(body.unread):
         return found
-    return tuple(f for f in found if f.detector != "pii" or f.pointer != "#body")
-
-
-def _is_noise(unread: str) -> bool:
-    return unread.count("\ufffd") * _MOSTLY >= len(unread)
+    return tuple(f for f in found if f.detector != "pii" or f.pointer != NOISE)
 
 
 def _unread(surface: Surface, body: Body) -> Iterator[Text]:
     # One byte that is no UTF-8 must not hide the rest. No edit can be made here either.
     if body.unread is not None:
-        text = body.unread.replace("\0", "")
-        if _is_noise(text):
-            # Chance makes letters of every script: only what is long enough to say something.
-            text = "\ufffd".join(run for run in text.split("\ufffd") if len(run) >= _LEAST_RUN)
-        yield Text(surface, "#body", text)
+        yield from unread_texts(surface, body.unread)
 
 
 def _request_texts(body: Body, plain: Surface) -> list[Text]:

@@ -57,9 +57,9 @@ class _Exchange:
 class Recording:
     """One capture being written; every method but ``close`` returns at once.
 
-    ``input``, ``outcome``, ``resolution``, ``grant`` and ``undo`` give False when the record will
-    not be written: then the caller denies (code ``capture_full``). An outcome follows its input
-    directly.
+    ``input``, ``outcome``, ``resolution``, ``grant``, ``undo`` and ``switch`` give False when
+    the record will not be written: then the caller denies (code ``capture_full``). An outcome
+    follows its input directly.
     """
 
     def __init__(
@@ -120,6 +120,11 @@ class Recording:
     def undo(self, kind: str, number: str) -> bool:
         """Take in that the answer with that *number*, counted by *kind*, was taken back."""
         line = {"type": "undo", "kind": kind, "number": number, "at": self._at()}
+        return self._writer.offer(lambda sink: _write(sink, line))
+
+    def switch(self, *, on: bool) -> bool:
+        """Take in that the kill switch was turned."""
+        line = {"type": "switch", "on": on, "at": self._at()}
         return self._writer.offer(lambda sink: _write(sink, line))
 
     def close(self) -> None:

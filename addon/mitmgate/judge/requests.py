@@ -79,11 +79,11 @@ def _judge(policy: Policy, memory: Memory, prepared: PreparedRequest, agent: str
     is_endpoint = server is not None or channel is not None or memory.endpoints.known(endpoint)
     if prepared.problem is not None and not _is_cut(prepared):
         return _judge_problem(prepared, prepared.problem, exchange, is_endpoint=is_endpoint)
+    if _is_upgrade(request):
+        return _judge_upgrade(policy, memory, prepared, exchange, is_endpoint=is_endpoint)
     if request.unread is not None:
         context = Context(policy, memory, exchange)
         return judge_unread(context, prepared, is_endpoint=is_endpoint)
-    if _is_upgrade(request):
-        return _judge_upgrade(policy, memory, prepared, exchange, is_endpoint=is_endpoint)
     body = prepared.body
     if body.message is not None and (is_endpoint or prepared.recognition is Recognition.DEFINITE):
         _join(memory, exchange, request, channel)
@@ -181,7 +181,7 @@ def _judge_upgrade(
     if _is_socket(request) and not (is_endpoint or _offers_mcp(request)):
         return judge_opening(policy, memory, prepared, exchange)
     if not _is_socket(request):
-        problem = WireError("upgrade_refused", "upgrades to anything but a WebSocket are refused")
+        problem = WireError("upgrade_refused", "only a WebSocket, without a body, may be opened")
         findings = on_surface(prepared.findings, Surface.EGRESS_REQUEST)
         return judged(exchange, Weighed(refused(problem)), findings)
     exchange.transport = Transport.WEBSOCKET
@@ -319,7 +319,7 @@ def _is_socket(request: RequestInput) -> bool:
     """Tell whether this opens a WebSocket and nothing else (RFC 6455 section 4.1)."""
     head = request.head
     upgrades = [value.strip().lower() for value in head.get_all("upgrade")]
-    return head.method == "GET" and upgrades == ["websocket"] and not request.body and (
+    return head.method == "GET" and upgrades == ["websocket"] and not request.size and (
         head.get("sec-websocket-key") is not None
     )  # fmt: skip
 

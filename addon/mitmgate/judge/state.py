@@ -14,7 +14,7 @@ from typing import Literal
 from mitmgate.hold.grants import Grants
 from mitmgate.hold.tickets import Tickets
 from mitmgate.judge.budgets import Spent
-from mitmgate.judge.fragments import Pieces, Trails
+from mitmgate.judge.fragments import Pieces, Tails, Trails
 from mitmgate.judge.inputs import Shown
 from mitmgate.judge.limits import Limits
 from mitmgate.judge.oauth import TokenEndpoints
@@ -52,7 +52,8 @@ class Exchange:
     ``answered`` are the own requests that have their answer, ``answering`` what the server reads
     if the answers of the client are stopped; ``aims`` what the requests aim at, as it may be shown;
     ``numbers`` counts the outcomes. ``cost`` is how many bytes count against the ``budgets``,
-    ``pieces`` what it carries where; ``opened`` is there where this is a WebSocket that is not MCP.
+    ``pieces`` what it carries where; ``opened`` is there where this is a WebSocket that is not MCP,
+    ``tails`` where its answer comes as lines of JSON.
     """
 
     subject: Subject
@@ -80,6 +81,7 @@ class Exchange:
     budgets: tuple[str, ...] = ()
     pieces: Pieces = field(default=(), repr=False)
     opened: Opened | None = None
+    tails: Tails = field(default_factory=dict, repr=False)
 
     @property
     def mcp(self) -> bool:
@@ -178,6 +180,11 @@ class Memory:
     def get(self, key: str) -> Exchange | None:
         """Return the open exchange *key*, or None."""
         return self._open.get(key)
+
+    def tails(self, key: str) -> Tails:
+        """Return what the next line of JSON of exchange *key* follows."""
+        exchange = self.get(key)
+        return exchange.tails if exchange is not None else {}
 
     def end(self, key: str) -> None:
         """Forget exchange *key*."""

@@ -23,7 +23,7 @@ from mitmgate.mitm.convert import (
 )
 from mitmgate.mitm.core import Core, Ruling
 from mitmgate.mitm.dialling import Dialling
-from mitmgate.mitm.refusing import LargeBody
+from mitmgate.mitm.largebody import LargeBody
 from mitmgate.mitm.track import Counter, Track
 from mitmgate.mitm.tunnels import Tunnels
 from mitmgate.wire.http import AnswerHead
@@ -106,7 +106,8 @@ class Exchanges:
 
     def unread_answer(self, flow: http.HTTPFlow) -> int | None:
         """Return beyond how many bytes the answer of *flow* passes unread, None: it does not."""
-        return self._core.judge.limits.body if self._track(flow).unread else None
+        track = self._tracks.get(flow.id)
+        return self._core.judge.limits.body if track is not None and track.unread else None
 
     def pause_client(self, flow: http.HTTPFlow, *, paused: bool) -> None:
         """Stop reading from the client of *flow*, or go on."""
@@ -143,9 +144,12 @@ class Exchanges:
         if flow.request.method.upper() == "HEAD":
             flow.response.data.content = b""  # its length is told all the same (RFC 9110, 9.3.2)
 
-    def _finish(self, flow: http.HTTPFlow, track: Track) -> None:
-        if self._tracks.pop(flow.id, None) is None:
+    def _finish(self, flow: http.HTTPFlow) -> None:
+        track = self._tracks.pop(flow.id, None)
+        if track is None:
             return
+        if track.kept is not None and not track.kept.deciding.done():
+            self._core.client_left(line_of(flow))
         self._dialling.forget(track.exchange)
         self._core.complete(track.completion(flow))
         self._core.end(track.exchange)

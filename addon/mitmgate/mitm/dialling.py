@@ -48,7 +48,7 @@ class _Attempt:
     host: str
     port: int
     rest: list[str]
-    head: bytes | None = None
+    head: bytes | None = field(default=None, repr=False)
     failed: bool = False
 
 
@@ -309,6 +309,7 @@ class Dialling:
         found = (static,) if static else await self._resolve(upstream.host, upstream.port)
         own = with_interfaces(self._own(), found, upstream.port)
         usable = [one for one in found if (one, upstream.port) not in own]
+        usable.sort(key=lambda one: ":" in one)  # a tunnel whose TLS stays closed tries the first
         head = upstream.request(target, checked.port)
         return _Attempt(checked.host, checked.port, usable[:MOST_ATTEMPTS], head)
 

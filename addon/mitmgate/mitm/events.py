@@ -10,9 +10,9 @@ from mitmproxy import http
 from mitmgate.errors import WireError
 from mitmgate.judge.channels import ENDS_STREAM
 from mitmgate.judge.inputs import EventInput
-from mitmgate.mitm.core import Core, Judged, Ruling
+from mitmgate.mitm.core import INLINE_BYTES, Core, Judged, Ruling
 from mitmgate.mitm.lines import Line, LineDecoder
-from mitmgate.mitm.streams import HeldEvent, StreamEndedError
+from mitmgate.mitm.streams import HeldEvent, StreamCutError, StreamEndedError
 from mitmgate.wire.body import BodyDecoder
 from mitmgate.wire.http import AnswerHead
 from mitmgate.wire.sse import SseBlock, SseDecoder, drop_block, replace_data
@@ -22,9 +22,13 @@ MOST_DENIED = 1000  # events of one stream: each is a record, and some bytes are
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """What a held event is settled with: its judgement and the block it stands in."""
+    """What a held event is settled with: its judgement and the block it stands in.
 
-    judged: Judged
+    ``judged`` is None where it was not judged yet: it is large.
+    """
+
+    given: EventInput
+    judged: Judged | None
     block: SseBlock | Line
 
 
@@ -72,11 +76,17 @@ class StreamJudge:
             for line in self._decoder.finish():
                 yield self._piece(line)
 
-    def settled(self, token: object, ruling: Ruling) -> bytes:
-        """Return what goes on instead of a held event after *ruling*."""
+    async def settled(self, token: object, *, connection: str) -> bytes:
+        """Return what goes on instead of a held event; what waits goes to *connection*.
+
+        Raises what :meth:`feed` does, and StreamEndedError: the stream has to end here.
+        """
         if not isinstance(token, Token):
             raise TypeError("not a token of this stream")
-        return self._apply(token.block, ruling)
+        judged = token.judged or await self._core.judged(token.given)
+        if judged is None:
+            return token.block.raw
+        return self._apply(token.block, await self._core.settle(judged, connection=connection))
 
     def _piece(self, block: SseBlock | Line) -> bytes | HeldEvent:
         if block.data is None and not any(block.notes):
@@ -91,18 +101,21 @@ class StreamJudge:
         )
         if block.data is not None:
             self._number += 1
+        if len(block.raw) > INLINE_BYTES:
+            return HeldEvent(self._flow, Token(given, None, block))
         judged = self._core.judge_now(given)
         if judged is None:
             return block.raw
         if self._core.must_wait(judged):
-            return HeldEvent(self._flow, Token(judged, block))
+            return HeldEvent(self._flow, Token(given, judged, block))
         return self._apply(block, self._core.rule_now(judged))
 
     def _apply(self, block: SseBlock | Line, ruling: Ruling) -> bytes:
         if ruling.released:
             return block.raw if ruling.text is None else _replaced(block, ruling.text, keep_id=True)
         if ruling.outcome.code in ENDS_STREAM:
-            raise StreamEndedError(ruling.outcome.code)
+            how = StreamCutError if isinstance(block, Line) else StreamEndedError
+            raise how(ruling.outcome.code)
         self._denied += 1
         if self._denied > MOST_DENIED:
             raise WireError("too_many_denials", f"{MOST_DENIED} events of a stream were denied")

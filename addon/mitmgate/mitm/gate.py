@@ -13,35 +13,34 @@ from mitmproxy.proxy.mode_specs import TransparentMode
 from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 
 from mitmgate.errors import WireError
+from mitmgate.judge.json_lines import MEDIA_TYPES
 from mitmgate.judge.outcome import Kind
-from mitmgate.mitm.bodies import Exchanges, line_of, reply_of
+from mitmgate.mitm.bodies import line_of, reply_of
 from mitmgate.mitm.convert import (
     answer_head,
     answer_input,
-    clean_request,
     framing_of,
     modernise,
     replace_body,
     request_input,
     response_from,
-    to_http1,
     trailers_of,
     unchunk,
 )
 from mitmgate.mitm.core import Core
 from mitmgate.mitm.dialling import Dialling, Own, Resolver
-from mitmgate.mitm.events import StreamJudge, Token
+from mitmgate.mitm.events import StreamJudge
+from mitmgate.mitm.kept import Keeping
 from mitmgate.mitm.layers import adopt
-from mitmgate.mitm.lines import MEDIA_TYPES
 from mitmgate.mitm.passthrough import Passages
 from mitmgate.mitm.reach import pause_reading, widen
 from mitmgate.mitm.sockets import PENDING_BYTES, SocketJudge
-from mitmgate.mitm.streams import HeldEvent, StreamEndedError
+from mitmgate.mitm.streams import HeldEvent, StreamCutError, StreamEndedError
 from mitmgate.mitm.track import Track
 from mitmgate.mitm.tunnels import Tunnels
 
 
-class Gate(Exchanges):
+class Gate(Keeping):
     """The mitmproxy addon. ``own`` gives the addresses that the proxy itself listens on."""
 
     name = "mitmgate"
@@ -90,6 +89,8 @@ class Gate(Exchanges):
     def server_connected(self, data: ServerConnectionHookData) -> None:
         """Give the connection its name back: mitmproxy finds it for reuse by this."""
         self._dialling.server_connected(data)
+        if self._core.judge.halt is not None:
+            raise RuntimeError("the kill switch is on")  # the guard cuts it
 
     def server_connect_error(self, data: ServerConnectionHookData) -> None:
         """Note that an address cannot be reached: the next one may be."""
@@ -109,10 +110,10 @@ class Gate(Exchanges):
 
     async def request(self, flow: http.HTTPFlow) -> None:
         """Judge the whole request; what is not released never reaches the server."""
-        track = self._track(flow)
-        if track.upload is not None:
+        if flow.request.stream:
             flow.request.trailers = None  # all of the body has passed already
             return
+        track = self._track(flow)
         if flow.response is not None or flow.error is not None:
             track.fate = "denied"
             return
@@ -122,32 +123,14 @@ class Gate(Exchanges):
             return
         connect, shown = self._tunnels.of(flow.client_conn)
         given = request_input(flow, exchange=track.exchange, connect=connect, shown=shown)
-        ruling = await self._core.decide(given, connection=line_of(flow))
-        if ruling is None or not (ruling.released or ruling.instead):
-            self._deny(flow, track, ruling)
-            return
-        if not ruling.released:
-            track.fate = "denied"  # what goes on is not what was sent
-        text = ruling.text if ruling.released else ruling.instead
-        if text is not None:
-            replace_body(flow.request, text)
-            for name, value in ruling.headers.items():
-                flow.request.headers[name] = value
-        if flow.request.is_http2:
-            to_http1(flow.request)
-        mcp = ruling.outcome.subject.channel == "mcp"
-        clean_request(flow.request, mcp=mcp)
-        track.released = True
-        if not mcp:
-            self._note(given, track)
+        await self._rule(flow, track, given)
 
     # Answers
 
     async def responseheaders(self, flow: http.HTTPFlow) -> None:
         """Stream what is a stream of events, judged event by event; the rest is judged whole."""
-        track = self._track(flow)
-        response = flow.response
-        if not track.released or response is None:
+        track, response = self._tracks.get(flow.id), flow.response
+        if track is None or not track.released or response is None:
             return  # our own answer
         response.headers.pop("alt-svc", None)
         lines = track.plain and _comes_in_lines(response)
@@ -173,17 +156,20 @@ class Gate(Exchanges):
         await self._core.caught_up()
 
     async def sse_event(self, held: HeldEvent) -> None:
-        """Wait for a person's answer to one event of a stream."""
-        stream = self._track(held.flow).stream
-        if stream is None or not isinstance(held.token, Token):
+        """Judge one large event of a stream, wait for a person's answer to one that asks."""
+        track = self._tracks.get(held.flow.id)
+        if track is None or track.stream is None:
             return
-        connection = line_of(held.flow)
-        ruling = await self._core.settle(held.token.judged, connection=connection)
-        held.output = stream.settled(held.token, ruling)
+        try:
+            held.output = await track.stream.settled(held.token, connection=line_of(held.flow))
+        except Exception as error:  # noqa: BLE001 - the stream is cut, and its client is told
+            held.failed = error
 
     async def response(self, flow: http.HTTPFlow) -> None:
         """Judge a whole answer, or note the end of a stream."""
-        track = self._track(flow)
+        track = self._tracks.get(flow.id)
+        if track is None:
+            return  # it is over, and has its answer
         passed = track.stream or track.download
         if passed is not None and flow.response is not None:
             flow.response.trailers = None  # all of the stream has passed already
@@ -193,8 +179,10 @@ class Gate(Exchanges):
         try:
             if track.released and passed is None:
                 await self._judge_answer(flow, track)
+            if track.kept is not None and passed is None:
+                await self._word(flow, track.kept)
         finally:
-            self._finish(flow, track)
+            self._finish(flow)
 
     async def _judge_answer(self, flow: http.HTTPFlow, track: Track) -> None:
         if flow.response is not None:
@@ -216,12 +204,12 @@ class Gate(Exchanges):
 
     def error(self, flow: http.HTTPFlow) -> None:
         """Note that an exchange broke off."""
-        track = self._track(flow)
+        track = self._tracks.get(flow.id)
         message = flow.error.msg if flow.error is not None else ""
-        if track.fate == "answered":
+        if track is not None and track.fate == "answered":
             left = "disconnect" in message.lower() or "reset by client" in message
             track.fate = "client_left" if left else "aborted"
-        self._finish(flow, track)
+        self._finish(flow)
 
     # WebSockets
 
@@ -232,11 +220,11 @@ class Gate(Exchanges):
         message = flow.websocket.messages[-1]
         # mitmproxy keeps every message for as long as the connection lasts.
         del flow.websocket.messages[:-1]
-        socket = self._track(flow).socket
-        if socket is None:
+        track = self._tracks.get(flow.id)
+        if track is None or track.socket is None:
             message.drop()
             return
-        content = await socket.judge(
+        content = await track.socket.judge(
             message.content, is_text=message.is_text, from_client=message.from_client
         )
         if content is None:
@@ -246,7 +234,7 @@ class Gate(Exchanges):
 
     def websocket_end(self, flow: http.HTTPFlow) -> None:
         """Note the end of a WebSocket."""
-        self._finish(flow, self._track(flow))
+        self._finish(flow)
 
     def _open_socket(self, flow: http.HTTPFlow, track: Track) -> None:
         if flow.response is not None and "sec-websocket-extensions" in flow.response.headers:
@@ -317,9 +305,11 @@ class Gate(Exchanges):
 
         The stream is cut after it: a client that waits for an answer must not wait for ever.
         """
-        track = self._track(flow)
+        track = self._tracks.get(flow.id)
+        if track is None:
+            return b""  # its client has left
         track.fate = "denied"
-        if isinstance(error, StreamEndedError):
+        if isinstance(error, StreamEndedError | StreamCutError):
             return b""
         unreadable = isinstance(error, WireError)
         code = error.code if isinstance(error, WireError) else "internal_error"
@@ -330,7 +320,7 @@ class Gate(Exchanges):
 
     def stream_cut(self, flow: http.HTTPFlow) -> None:
         """Note that the stream of *flow* was cut: no hook tells of its end."""
-        self._finish(flow, self._track(flow))
+        self._finish(flow)
 
     def opens(self, flow: http.HTTPFlow, server: Server) -> None:
         """Note that *server* is dialled for *flow*."""

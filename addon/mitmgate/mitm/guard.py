@@ -112,7 +112,7 @@ class Guard:
             self._sealed.discard(data.id)
 
     def _deny_flow(self, name: str, flow: http.HTTPFlow) -> None:
-        if name in ("requestheaders", "request", "http_connect", "response"):
+        if name in ("requestheaders", "request", "kept_turn", "http_connect", "response"):
             flow.response = failure_response()
         elif name == "responseheaders":
             # The body comes after this hook and would overwrite ours: deny again in `response`.

@@ -45,7 +45,8 @@ HEAD_SECONDS = 30.0  # for a whole head, once its first byte has come
 BODY_SECONDS = 60.0  # for a whole body, and a second more for every LEAST_RATE bytes of it
 LEAST_RATE = 1024
 LINGER_SECONDS = 1.0  # what comes after a refusal is read and dropped: a reset would take it away
-LINGER_BYTES = 16 * 1024 * 1024  # and no more than so much: some clients never look for an answer
+LINGER_TIMES = 10  # as long as something comes
+LINGER_BYTES = 64 * 1024 * 1024  # and no more than so much: some clients never look for an answer
 WAITING_BYTES = 1024 * 1024  # that a client may send before it has its answer
 MOST_INTERIM = 32  # answers 1xx before the final one
 
@@ -118,7 +119,7 @@ class GateHttp1Server(_Reading, Http1Server):
         self._keeper = keeper
         self._is_line = False  # the first line of a head was seen
         self._since: float | None = None  # when a message began that is not whole yet
-        self._taken = self._dropped = 0
+        self._taken = self._dropped = self._dropped_before = self._lingered = 0
         self._timed = False
         self._trailers: http.Headers | None = None
 
@@ -141,8 +142,7 @@ class GateHttp1Server(_Reading, Http1Server):
     def _woke(self) -> Commands:
         self._timed = False
         if self.state == self.linger:
-            yield commands.CloseConnection(self.conn)
-            self.state = self.done
+            yield from self._linger_on()
             return
         if self._since is None:
             return
@@ -266,6 +266,16 @@ class GateHttp1Server(_Reading, Http1Server):
         self.state = self.linger
         self._timed = True
         yield commands.RequestWakeup(LINGER_SECONDS)
+
+    def _linger_on(self) -> Commands:
+        self._lingered += 1
+        if self._dropped > self._dropped_before and self._lingered < LINGER_TIMES:
+            self._dropped_before = self._dropped
+            self._timed = True
+            yield commands.RequestWakeup(LINGER_SECONDS)
+            return
+        yield commands.CloseConnection(self.conn)
+        self.state = self.done
 
     def linger(self, event: events.Event) -> Commands:
         """Drop what comes after a refusal, for a moment."""

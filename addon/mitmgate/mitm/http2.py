@@ -22,6 +22,7 @@ from mitmgate.mitm.http1 import HeadKeeper
 from mitmgate.net.authority import normalise_authority
 
 BACKLOG = 64  # frames of one stream that wait for the client before its server is not read
+WINDOW = 256 * 1024  # bytes of one stream that a client may send before we took them
 
 type Commands = layer.CommandGenerator[None]
 
@@ -44,6 +45,32 @@ class GateHttp2Server(Http2Server):
         self._slow_down = slow_down
         self._left = left
         self._slow: set[int] = set()
+        # mitmproxy gives each stream two gigabytes, so none would ever wait for us.
+        self.h2_conn.local_settings.initial_window_size = WINDOW
+        self.h2_conn.local_settings.acknowledge()
+        self._held: dict[int, int] = {}  # by stream, the bytes that its client may not send again
+        self._give_back = self.h2_conn.acknowledge_received_data
+        self.h2_conn.acknowledge_received_data = self._taken  # type: ignore[method-assign]
+
+    def hold(self, stream_id: int, *, held: bool) -> bytes:
+        """Give the client no more room on one stream (RFC 9113 section 5.2), or all it waits for.
+
+        Returns what to send. Other streams go on.
+        """
+        if held:
+            self._held[stream_id] = 0
+            return b""
+        size = self._held.pop(stream_id, 0)
+        if size and not self.is_closed(stream_id):
+            self.h2_conn.increment_flow_control_window(size, stream_id)
+        return self.h2_conn.data_to_send()
+
+    def _taken(self, acknowledged_size: int, stream_id: int) -> None:
+        if stream_id not in self._held:
+            self._give_back(acknowledged_size, stream_id)
+        elif acknowledged_size:
+            self._held[stream_id] += acknowledged_size
+            self.h2_conn.increment_flow_control_window(acknowledged_size)  # of the connection
 
     def _handle_event(self, event: events.Event) -> Commands:
         if isinstance(event, ResponseProtocolError) and self._is_unanswered(event):

@@ -10,15 +10,10 @@ from dataclasses import dataclass
 
 from mitmgate.errors import WireError
 
-MEDIA_TYPES = frozenset(
-    {"application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonlines",
-     "application/x-jsonl", "application/jsonlines"}
-)  # fmt: skip
-
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line with its end. ``data`` is its text, None for an empty one."""
+    """A line with its end. ``data`` is its text, None for a blank one."""
 
     raw: bytes
     data: str | None
@@ -58,7 +53,7 @@ class LineDecoder:
 
 def _line(raw: bytes) -> Line:
     try:
-        text = raw.decode().strip("\r\n\ufeff")
+        text = raw.decode().strip("\r\n\ufeff \t")
     except UnicodeDecodeError:
         raise WireError("not_utf8", "a line of JSON is no UTF-8 (RFC 8259 section 8.1)") from None
     return Line(raw, text or None)

@@ -31,6 +31,7 @@ REQUIRED: Mapping[str, tuple[Any, str]] = {
     "keep_host_header": (True, "reverse mode would hide a wrong Host from the server"),
     "stream_large_bodies": (None, "large bodies would pass unread"),
     "store_streamed_bodies": (False, "memory would grow with every stream"),
+    "proxy_debug": (False, "credentials and traffic would stand in the log"),
     "server": (True, "nothing would listen"),
 }
 

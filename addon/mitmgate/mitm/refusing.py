@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import time
-from dataclasses import dataclass
 from typing import Protocol
 
 from mitmproxy import http
@@ -41,6 +40,8 @@ from mitmgate.judge.handling import NEVER, PEEK
 from mitmgate.judge.outcome import Kind
 from mitmgate.mitm.guard import failure_response, safely
 from mitmgate.mitm.http1 import HeadKeeper, RefusedRequest
+from mitmgate.mitm.http2 import GateHttp2Server
+from mitmgate.mitm.largebody import LargeBody, LargeBodyHook
 
 QUEUED_BYTES = 4 * 1024 * 1024  # kept of an upload while it is judged and its server is dialled
 PIECE = 64 * 1024
@@ -53,29 +54,6 @@ logger = logging.getLogger("mitmgate.refusing")
 _CODINGS = frozenset({"chunked", "identity"})
 
 type Commands = layer.CommandGenerator[None]
-
-
-@dataclass
-class LargeBody:
-    """A body that is judged before its end, of a request or its *answer*.
-
-    ``start`` is its first bytes, ``size`` how many there are, or are at least. The rest passes
-    unread where ``passes`` is set; else the response of *flow* is the answer.
-    """
-
-    flow: http.HTTPFlow
-    size: int
-    start: bytes = b""
-    answer: bool = False
-    passes: bool = False
-
-
-@dataclass
-class LargeBodyHook(commands.StartHook):
-    """A body is judged before its end; the exchange waits."""
-
-    name = "large_body"
-    body: LargeBody
 
 
 class RefusalKeeper(HeadKeeper, Protocol):
@@ -184,7 +162,9 @@ class RefusingStream(HttpStream):
         if grown and (yield from self._look()):
             return True
         if not request and (bound := self._refusals.unread_answer(self.flow)) is not None:
-            if len(self.response_body_buf) > bound:
+            kept = len(self.response_body_buf)
+            crowded = kept > PEEK and self._waiting_bytes() > STREAMS_SHARE * bound
+            if kept > bound or crowded:
                 yield from self._pass_answer()
             return False
         return (yield from self._check_limit(request=request))
@@ -243,12 +223,14 @@ class RefusingStream(HttpStream):
     def _judge_upload(self, body: LargeBody) -> Commands:
         # On the instance: what comes meanwhile is queued, and has to stay bounded.
         self.handle_event = self._while_judging  # type: ignore[method-assign]
+        yield from self._hold_client(held=True)
         yield LargeBodyHook(body)
         over = yield from super().check_killed(True)
         if not over and not body.passes:
             yield from self.answer_now(self.flow.response or failure_response())
         elif not over:
             yield from self._begin_upload()
+        yield from self._hold_client(held=False)
         del self.handle_event
         if self._queued_up > QUEUED_BYTES:
             self._refusals.pause_client(self.flow, paused=False)
@@ -306,11 +288,24 @@ class RefusingStream(HttpStream):
             self.flow.live = False
             yield self._to_client(ResponseEndOfMessage(self.stream_id))
 
-    def _waiting_bytes(self) -> int:
-        """Return how much of bodies is kept for all streams of this connection."""
+    def _hold_client(self, *, held: bool) -> Commands:
+        """Let a client of HTTP/2 send no more on this stream, or go on."""
+        parent = self._parent()
+        server = parent.connections.get(self.context.client) if parent is not None else None
+        if isinstance(server, GateHttp2Server):
+            told = server.hold(self.stream_id, held=held)
+            if told and self.context.client.connected:
+                yield commands.SendData(self.context.client, told)
+
+    def _parent(self) -> HttpLayer | None:
         layers = self.context.layers
         parent = layers[layers.index(self) - 1]
-        streams = parent.streams if isinstance(parent, HttpLayer) else {}
+        return parent if isinstance(parent, HttpLayer) else None
+
+    def _waiting_bytes(self) -> int:
+        """Return how much of bodies is kept for all streams of this connection."""
+        parent = self._parent()
+        streams = parent.streams if parent is not None else {}
         return sum(
             len(stream.request_body_buf) + len(stream.response_body_buf)
             for stream in streams.values()
@@ -357,6 +352,8 @@ class RefusingStream(HttpStream):
         self, event: RequestProtocolError | ResponseProtocolError
     ) -> Commands:
         """End an exchange that broke off, with an answer where one can still be given."""
+        if isinstance(event, ResponseProtocolError) and self.server_state == self.state_errored:
+            return  # the exchange has its answer, and the client may be at its next request
         if isinstance(event, ResponseProtocolError) and self._is_unanswered():
             flow = self.flow
             flow.response = safely(lambda: self._refusals.broken_off(flow, event.message))

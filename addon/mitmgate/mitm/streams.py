@@ -27,8 +27,8 @@ from mitmproxy.proxy.layers.http._events import (
 from mitmproxy.proxy.layers.websocket import WebsocketLayer
 
 from mitmgate.errors import WireError
+from mitmgate.mitm.early import EarlyKeeper, EarlyStream
 from mitmgate.mitm.guard import safely
-from mitmgate.mitm.refusing import RefusalKeeper, RefusingStream
 from mitmgate.mitm.sockets import GateWebsocketLayer, SocketKeeper
 
 logger = logging.getLogger("mitmgate.streams")
@@ -37,17 +37,25 @@ QUEUED_BYTES = 4 * 1024 * 1024  # kept of a stream behind one held event
 TURN = 64  # pieces of one chunk that are judged before other connections have their turn
 
 
+class StreamCutError(Exception):
+    """What came is denied, and recorded: the client has to see that there was more."""
+
+
 class StreamEndedError(Exception):
     """A denial that is on record already ends the stream; the text is its code."""
 
 
 @dataclass
 class HeldEvent:
-    """An event that waits for a person. ``output`` is what goes on; empty: nothing does."""
+    """An event that waits, for a person or because it takes long to judge.
+
+    ``output`` is what goes on; empty: nothing does. After ``failed`` the stream is cut.
+    """
 
     flow: http.HTTPFlow
     token: object
     output: bytes = field(default=b"")
+    failed: Exception | None = None
 
 
 @dataclass
@@ -76,7 +84,7 @@ class EventJudge(Protocol):
         """Yield what may go on at the end."""
 
 
-class StreamKeeper(SocketKeeper, RefusalKeeper, Protocol):
+class StreamKeeper(SocketKeeper, EarlyKeeper, Protocol):
     """What the layers need of the gate."""
 
     def stream_of(self, flow: http.HTTPFlow) -> EventJudge | None:
@@ -98,7 +106,7 @@ class StreamKeeper(SocketKeeper, RefusalKeeper, Protocol):
         """Return the answer for a request whose upstream could not be reached."""
 
 
-class GateHttpStream(RefusingStream):
+class GateHttpStream(EarlyStream):
     """One exchange, its event stream judged."""
 
     _child_layer: layer.Layer | None = None
@@ -113,7 +121,7 @@ class GateHttpStream(RefusingStream):
         yield from super().state_wait_for_response_headers(event)
         if self._keeper.is_refused(self.flow):
             yield self._to_server_end()  # the body that is refused may never end
-            yield from self.send_response()
+            yield from self._replaced()
 
     @property
     def child_layer(self) -> layer.Layer | None:
@@ -225,6 +233,8 @@ class GateHttpStream(RefusingStream):
                 ready.clear()
             yield from self._pausing(wait)
             if not isinstance(piece, bytes):
+                if piece.failed is not None:
+                    raise piece.failed
                 ready += piece.output
         if ready:
             yield self._to_client(ResponseData(self.stream_id, bytes(ready)))

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from mitmproxy import http
 
 from mitmgate.judge.outcome import Completion, Fate
+from mitmgate.mitm.early import Kept
 from mitmgate.mitm.events import StreamJudge
 from mitmgate.mitm.sockets import SocketJudge
 
@@ -32,7 +33,7 @@ class Track:
 
     ``released`` says that the request went on, ``refused`` that the response is ours although the
     server began one. ``plain`` says that it is not MCP, ``unread`` that answers may pass unread;
-    ``upload`` and ``download`` count what passes so.
+    ``upload`` and ``download`` count what passes so. ``kept`` is a call whose answer began early.
     """
 
     exchange: str
@@ -46,6 +47,7 @@ class Track:
     plain: bool = False
     upload: Counter | None = None
     download: Counter | None = None
+    kept: Kept | None = None
 
     def completion(self, flow: http.HTTPFlow) -> Completion:
         """Return how *flow* ended."""

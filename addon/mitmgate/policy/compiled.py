@@ -12,6 +12,7 @@ from mitmgate.net.domains import DomainSet
 from mitmgate.policy.agents import AgentTable
 from mitmgate.policy.allowances import Allowance
 from mitmgate.policy.egress_rule import EgressRule
+from mitmgate.policy.remembered import Remembered
 from mitmgate.policy.rules import McpRule, RuleSet
 from mitmgate.policy.syntax import Network, ServerUrl, is_plain_path
 from mitmgate.policy.verdict import Decision, Verdict
@@ -39,6 +40,7 @@ class Policy:
     scanner rules that come beside the installed ones. ``delegated`` is for MCP servers that a model
     API shall call, ``auth_hosts`` are those of each server's authorization server. ``decided``
     remembers the decisions that only depend on the target of a call, None for others.
+    ``remembered`` are the answers for ever, and ``base`` is the hash of the files without them.
     """
 
     hash: str
@@ -64,6 +66,11 @@ class Policy:
     packs: tuple[ScanPack, ...]
     hold_wait: float
     unattended: Unattended
+    ticket: float = 600.0
+    allow_for: float = 900.0
+    deny_for: float = 3600.0
+    base: str = ""
+    remembered: Remembered | None = None
     delegated: Delegated = "ask"
     auth_hosts: Mapping[str, DomainSet] = field(default_factory=dict)
     contact: str | None = None

@@ -53,6 +53,7 @@ def compile_policy(
     rules, floor = _mcp_rules(layers), _mcp_rules(floors, locked=True)
     return Policy(
         hash=digest,
+        base=digest,
         mode=file.mode,
         contact=file.contact,
         static_names=MappingProxyType(static),
@@ -76,6 +77,9 @@ def compile_policy(
         packs=tuple(scan_packs),
         hold_wait=syntax.parse_duration(file.hold.wait),
         unattended=file.hold.unattended,
+        ticket=syntax.parse_length(file.hold.ticket),
+        allow_for=syntax.parse_length(file.hold.allow_for),
+        deny_for=syntax.parse_length(file.hold.deny_for),
         delegated=file.mcp.delegated,
         auth_hosts=MappingProxyType(_auth_hosts(file)),
     )
@@ -156,6 +160,7 @@ def _effects_of(entry: RuleEntry) -> Effects:
         note=entry.note,
         severity=entry.severity,
         shadow=entry.mode == "shadow",
+        wait=None if entry.hold is None else syntax.parse_duration(entry.hold.wait),
     )
 
 

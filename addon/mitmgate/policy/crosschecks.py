@@ -115,11 +115,25 @@ def _equal_static_names(document: Document) -> Iterator[Problem]:
 def _bad_rules(document: Document) -> Iterator[Problem]:
     for path, rule in _entries(document, "mcp"):
         if isinstance(rule, dict):
+            yield from _bad_hold(document, path, rule)
             yield from _bad_hide(document, path, rule)
             yield from _bad_redaction(document, path, rule)
     for path, rule in _entries(document, "egress"):
         if isinstance(rule, dict):
+            yield from _bad_hold(document, path, rule)
             yield from _bad_egress(document, path, rule)
+
+
+def _bad_hold(document: Document, path: KeyPath, rule: dict[str, Any]) -> Iterator[Problem]:
+    if "hold" not in rule:
+        return
+    here = (*path, "hold")
+    if rule.get("then") in ("allow", "deny"):
+        yield document.problem(here, "only what asks waits",
+                               hint="say then: ask, or remove hold")  # fmt: skip
+    if rule.get("phase") == "result":
+        yield document.problem(here, "a result waits as long as all others",
+                               hint="remove hold; hold.wait is for all")  # fmt: skip
 
 
 def _bad_egress(document: Document, path: KeyPath, rule: dict[str, Any]) -> Iterator[Problem]:

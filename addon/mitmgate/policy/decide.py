@@ -132,7 +132,8 @@ def rule_decision(rule: McpRule | EgressRule, *, noun: str, locked: bool = False
     reason = f"rule {rule.id}: {why}" if why else f"rule {rule.id} says {word}"
     told = effects.reason or agent_sentence(rule.verdict, noun)
     code = "locked" if locked else "rule"
-    return Decision(rule.verdict, rule.id, code, reason, told, severity=effects.severity)
+    return Decision(rule.verdict, rule.id, code, reason, told, severity=effects.severity,
+                    wait=effects.wait)  # fmt: skip
 
 
 def agent_sentence(verdict: Verdict, noun: str) -> str:

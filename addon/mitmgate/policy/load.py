@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from mitmgate.policy.compiling import compile_policy
 from mitmgate.policy.crosschecks import cross_problems, locked_problems, rule_ids
 from mitmgate.policy.layers import LoadedLayer, Loader, digest_of, read_layer
 from mitmgate.policy.models import PolicyFile, RulesFile
+from mitmgate.policy.remembered import Kept, Remembered, joined
 from mitmgate.strictyaml import Document, load, read_file, refuse, validate
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "starter_policy",
     "starter_text",
     "with_model_api",
+    "with_remembered",
 ]
 
 STARTER_NAME = "starter.yaml"
@@ -59,9 +61,17 @@ class ReadPolicy:
 
 
 def read_policy(
-    text: str, *, file: str, base: Path | None = None, locked: Path | None = None
+    text: str,
+    *,
+    file: str,
+    base: Path | None = None,
+    locked: Path | None = None,
+    kept: Kept | None = None,
 ) -> ReadPolicy:
-    """Return what :func:`load_policy` does, with all that it was read from."""
+    """Return what :func:`load_policy` does, with all that it was read from.
+
+    *kept* is where answers for ever are kept.
+    """
     document = load(text, file=file, past_duplicates=True)
     parsed, problems = validate(PolicyFile, document)
     packs, floor = Loader(), Loader()
@@ -80,7 +90,13 @@ def read_policy(
     layers = [one.text for one in (*packs.layers, *floor.layers)]
     digest = digest_of([text, *layers, *(one.text for one in rules)])
     policy = compile_policy(parsed, digest, _files(packs), _files(floor), rules)
+    policy = with_remembered(policy, None if kept is None else kept.read())
     return ReadPolicy(policy, document, tuple(packs.layers), tuple(floor.layers), tuple(paths))
+
+
+def with_remembered(policy: Policy, remembered: Remembered | None) -> Policy:
+    """Return *policy* with the answers for ever that are *remembered*, and none else."""
+    return replace(policy, hash=joined(policy.base, remembered), remembered=remembered)
 
 
 def _scan_packs(paths: Iterable[Path], problems: list[Problem]) -> list[ScanPack]:

@@ -31,6 +31,7 @@ def loosened(old: Policy, new: Policy) -> tuple[str, ...]:
     return tuple(
         chain(
             _settings(old, new),
+            remembered_loosened(old, new),
             _scan(old, new),
             _network(old, new),
             _agents(old, new),
@@ -46,6 +47,12 @@ def _settings(old: Policy, new: Policy) -> Iterator[str]:
         yield "mode is shadow"
     if new.unattended == "wait" and old.unattended != "wait":
         yield "hold.unattended waits"
+    if new.ticket > old.ticket:
+        yield f"hold.ticket: {new.ticket:.0f} s, was {old.ticket:.0f} s"
+    if new.allow_for > old.allow_for:
+        yield f"hold.allow_for: {new.allow_for:.0f} s, was {old.allow_for:.0f} s"
+    if new.deny_for < old.deny_for:
+        yield f"hold.deny_for: {new.deny_for:.0f} s, was {old.deny_for:.0f} s"
     lasts = {
         "mcp.unknown_servers": (old.unknown_servers, new.unknown_servers),
         "mcp.otherwise": (old.mcp_otherwise, new.mcp_otherwise),
@@ -56,6 +63,19 @@ def _settings(old: Policy, new: Policy) -> Iterator[str]:
             yield f"{key}: {now.word}, was {before.word}"
     if new.delegated not in (old.delegated, "deny") and old.delegated != "allow":
         yield f"mcp.delegated: {new.delegated}, was {old.delegated}"
+
+
+def remembered_loosened(old: Policy, new: Policy) -> Iterator[str]:
+    """Yield a sentence for each answer for ever that is new and allows, or gone and denied."""
+    before = () if old.remembered is None else old.remembered.rules
+    now = () if new.remembered is None else new.remembered.rules
+    known, left = {rule.meaning for rule in before}, {rule.meaning for rule in now}
+    for rule in now:
+        if rule.then == "allow" and rule.meaning not in known:
+            yield f"remembered rule {rule.id} is new and allows"
+    for rule in before:
+        if rule.then == "deny" and rule.meaning not in left:
+            yield f"remembered rule {rule.id} is gone, it denied"
 
 
 def _scan(old: Policy, new: Policy) -> Iterator[str]:

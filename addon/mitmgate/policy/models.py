@@ -20,6 +20,7 @@ from mitmgate.policy.fields import (
     Extended,
     HostName,
     HostPattern,
+    Length,
     Many,
     Mode,
     Name,
@@ -135,6 +136,22 @@ class HoldSection(Section):
         default="deny",
         description="What becomes of calls that need a person while no operator is attached.",
         examples=["wait"],
+    )
+    ticket: Length = Field(
+        default="10m",
+        description="How long one retry may pass after a call was approved whose client had given "
+        "up.",
+        examples=["30m"],
+    )
+    allow_for: Length = Field(
+        default="15m",
+        description="How long an approval for a time lasts where the operator names none.",
+        examples=["1h"],
+    )
+    deny_for: Length = Field(
+        default="1h",
+        description="How long a denial for a time lasts where the operator names none.",
+        examples=["8h"],
     )
 
 

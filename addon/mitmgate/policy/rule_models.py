@@ -8,6 +8,7 @@ from pydantic import Field
 
 from mitmgate.policy.fields import (
     Clock,
+    Duration,
     EditingEffect,
     Glob,
     Hint,
@@ -114,6 +115,16 @@ class SamplesEntry(Section):
     )
 
 
+class RuleHold(Section):
+    """How a call waits for a person where this rule asks."""
+
+    wait: Duration = Field(
+        description="How long, from 1s to 1h, instead of `hold.wait`. A call of MCP waits so long "
+        "only if its client accepts an event stream.",
+        examples=["10m"],
+    )
+
+
 class RuleEntry(Section):
     """What every rule has; each condition that is given must hold."""
 
@@ -148,6 +159,11 @@ class RuleEntry(Section):
         default=None,
         description="How much a match matters, for records and the console.",
         examples=["high"],
+    )
+    hold: RuleHold | None = Field(
+        default=None,
+        description="With `then: ask`: how the call waits for a person.",
+        examples=[{"wait": "10m"}],
     )
     mode: Mode = Field(
         default="enforce",

@@ -52,13 +52,17 @@ ALWAYS = Circumstances()
 
 @dataclass(frozen=True, slots=True)
 class Effects:
-    """What a rule does: its verdict, and what comes with it."""
+    """What a rule does: its verdict, and what comes with it.
+
+    ``wait`` is how many seconds a call that it asks about waits, None: as long as others.
+    """
 
     verdict: Verdict
     reason: str | None = None
     note: str | None = None
     severity: str | None = None
     shadow: bool = False
+    wait: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

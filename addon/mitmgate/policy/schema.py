@@ -96,6 +96,11 @@ _SPELLINGS: Mapping[Callable[[str], object], Spelling] = {
     syntax.parse_duration: Spelling(
         "duration", "a whole number and `s`, `m` or `h`", {"pattern": "^[0-9]{1,5}[smh]$"}
     ),
+    syntax.parse_length: Spelling(
+        "length of time",
+        "a whole number and `s`, `m` or `h`, up to 24h",
+        {"pattern": "^[0-9]{1,5}[smh]$"},
+    ),
     syntax.parse_http_method: Spelling(
         "HTTP method", "in capitals, as in `GET`", {"pattern": "^[A-Z]+$"}
     ),

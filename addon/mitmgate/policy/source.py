@@ -7,6 +7,7 @@ from pathlib import Path
 
 from mitmgate.errors import ConfigError, Problem
 from mitmgate.policy.load import STARTER_NAME, ReadPolicy, read_policy, starter_text
+from mitmgate.policy.remembered import Kept
 from mitmgate.strictyaml import read_file
 
 LOCKED_FILE = Path("/etc/mitmgate/locked.yaml")
@@ -20,10 +21,14 @@ type Stamp = tuple[FileStamp, ...]
 
 @dataclass(frozen=True, slots=True)
 class PolicySource:
-    """``path`` is None for the starter policy, ``locked`` None where there is no locked layer."""
+    """``path`` is None for the starter policy, ``locked`` None where there is no locked layer.
+
+    ``kept`` is where answers for ever are kept, if they are.
+    """
 
     path: Path | None
     locked: Path | None = None
+    kept: Kept | None = None
 
     @property
     def name(self) -> str:
@@ -46,14 +51,19 @@ class PolicySource:
 
     def stamp(self, more: tuple[Path, ...]) -> Stamp:
         """Return the stamp of the policy's files now, *more* of them included."""
-        paths = [one for one in (self.path, self.locked, *more) if one is not None]
+        kept = None if self.kept is None else self.kept.path
+        paths = [one for one in (self.path, self.locked, kept, *more) if one is not None]
         return tuple(map(stamp_of, dict.fromkeys(paths)))
 
     def _read(self) -> ReadPolicy:
         if self.path is None:
-            return read_policy(starter_text(), file=STARTER_NAME, locked=self.locked)
+            return read_policy(
+                starter_text(), file=STARTER_NAME, locked=self.locked, kept=self.kept
+            )
         text = read_file(self.path)
-        return read_policy(text, file=str(self.path), base=self.path.parent, locked=self.locked)
+        return read_policy(
+            text, file=str(self.path), base=self.path.parent, locked=self.locked, kept=self.kept
+        )
 
 
 def stamp_of(path: Path) -> FileStamp:

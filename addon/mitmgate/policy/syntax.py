@@ -32,6 +32,7 @@ _SIZES: Final = {"B": 1, "KB": 1 << 10, "MB": 1 << 20, "GB": 1 << 30}
 _SECONDS = {"s": 1, "m": 60, "h": 3600}
 _HEX = frozenset(string.digits + "abcdef")
 _MAX_WAIT = 3600
+_MAX_LENGTH = 86_400
 _NO_PREFIX = frozenset('%?#;*\\ "<>[]{}|^`')  # RFC 3986 section 3.3, and what can be misread
 _MAX_ENCODINGS = 4
 _DEFAULT_PORT = {"https": 443, "wss": 443, "http": 80, "ws": 80}
@@ -63,13 +64,22 @@ def parse_reason(text: str) -> str:
 
 def parse_duration(text: str) -> float:
     """Return the seconds that ``45s``, ``10m`` or ``1h`` spell, from 1s to 1h."""
+    return _seconds(text, _MAX_WAIT, "must be from 1s to 1h")
+
+
+def parse_length(text: str) -> float:
+    """Return the seconds that ``45s``, ``10m`` or ``8h`` spell, from 1s to 24h."""
+    return _seconds(text, _MAX_LENGTH, "must be from 1s to 24h")
+
+
+def _seconds(text: str, most: int, told: str) -> float:
     number, unit = text[:-1], text[-1:]
     plain = number.isascii() and number.isdigit() and len(number) <= 5
     if not plain or unit not in _SECONDS:
         raise ValueError("a duration is a whole number and s, m or h, as in 45s")
     seconds = int(number) * _SECONDS[unit]
-    if not 1 <= seconds <= _MAX_WAIT:
-        raise ValueError("must be from 1s to 1h")
+    if not 1 <= seconds <= most:
+        raise ValueError(told)
     return float(seconds)
 
 

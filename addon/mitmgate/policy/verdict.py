@@ -49,7 +49,8 @@ class Decision:
 
     ``redact`` are JSON pointers of what is replaced before the message goes on, ``effects`` what
     findings of a detector do instead of what the policy's ``scan`` says. ``floor`` and
-    ``floor_redact`` are the locked layer's part of it: they hold in shadow mode too.
+    ``floor_redact`` are the locked layer's part of it: they hold in shadow mode too. ``wait`` is
+    how many seconds an ask waits for a person, None: as long as ``hold.wait`` says.
     """
 
     verdict: Verdict
@@ -64,3 +65,4 @@ class Decision:
     floor: Verdict = Verdict.ALLOW
     floor_redact: tuple[str, ...] = ()
     effects: Mapping[str, str] = field(default_factory=dict)
+    wait: float | None = None

@@ -13,7 +13,9 @@ from mitmgate.errors import ConfigError, Problem
 from mitmgate.record.audit import TORN_NOTE
 
 _LONGEST = 1024 * 1024
-_TYPES = frozenset({"start", "policy", "decision", "resolution", "grant", "completion", "note"})
+_TYPES = frozenset(
+    {"start", "policy", "decision", "resolution", "grant", "switch", "completion", "note"}
+)
 _NEEDED = ("id", "exchange", "kind", "channel", "agent", "host", "endpoint", "method", "verdict",
            "rule", "code", "reason")  # fmt: skip
 

@@ -31,6 +31,14 @@ def record_line(record: Record) -> str | None:
             return f"{_clock(record)}  started {_word(record, 'tool')}, {_word(record, 'mode')}"
         case "policy":
             return f"{_clock(record)}  policy {_word(record, 'policy') or '-'}: {_changed(record)}"
+        case "grant":
+            what = f"{_word(record, 'kind')} {_word(record, 'event')}"
+            said = f"{_word(record, 'answer')} {_word(record, 'covers')}"
+            return f"{_clock(record)}  {_word(record, 'id'):<10} {what}: {said}"
+        case "switch":
+            turned = "on" if record.get("on") else "off"
+            who, why = _word(record, "by"), _word(record, "reason")
+            return f"{_clock(record)}  kill switch {turned} by {who}: {why}"
         case "note":
             return f"{_clock(record)}  note: {_word(record, 'note')}"
         case _:

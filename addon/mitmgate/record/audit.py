@@ -1,7 +1,8 @@
 """The audit file: one JSON line for each record, written before anything it tells is released.
 
-Record types: ``start``, ``decision``, ``resolution``, ``grant``, ``completion``, ``note``. Every
-one has ``v``, ``type`` and ``time``. Their fields never hold arguments, queries or matched text.
+Record types: ``start``, ``policy``, ``decision``, ``resolution``, ``grant``, ``switch``,
+``completion``, ``note``. Every one has ``v``, ``type`` and ``time``. Their fields never hold
+arguments, queries or matched text.
 """
 
 from __future__ import annotations
@@ -41,6 +42,15 @@ def grant_record(event: str, facts: Mapping[str, Any], *, time: float) -> dict[s
     ``operator`` and ``via``.
     """
     return base_record("grant", time=time) | {"event": event, **facts}
+
+
+def switch_record(on: bool, facts: Mapping[str, Any], *, time: float) -> dict[str, Any]:
+    """Return the record of a turn of the kill switch.
+
+    *facts* are ``by`` (the operator, ``signal`` or ``file``), ``reason``, ``via``, ``peer`` and
+    ``released``, the number of waiting calls that were denied.
+    """
+    return base_record("switch", time=time) | {"on": on, **facts}
 
 
 class AuditLog:

@@ -28,12 +28,14 @@ _KEYS = {
     "resolution": {"type", "exchange", "at", "input", "number", "answer"},
     "grant": {"type", "exchange", "at", "input", "number", "answer", "seconds"},
     "undo": {"type", "kind", "number", "at"},
+    "switch": {"type", "on", "at"},
     "close": {"type", "lines"},
 }
 _OPTIONAL = {
     "capture": {"started", "shadow"},
     "connect": {"shown", "hello"},
-    "request": {"shown"},
+    "request": {"shown", "unread"},
+    "answer": {"unread"},
     "event": {"notes"},
     "grant": {"on", "names", "prefix"},
 }
@@ -97,13 +99,24 @@ class UndoLine:
 
 
 @dataclass(frozen=True, slots=True)
+class SwitchLine:
+    """The kill switch was turned on or off, at seconds since the epoch."""
+
+    line: int
+    at: float
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
 class CloseLine:
     """The last line of a capture whose writer ended in good order."""
 
     line: int
 
 
-type CaptureLine = HeaderLine | InputLine | ResolutionLine | GrantLine | UndoLine | CloseLine
+type CaptureLine = (
+    HeaderLine | InputLine | ResolutionLine | GrantLine | UndoLine | SwitchLine | CloseLine
+)
 
 
 def capture_files(path: Path) -> list[Path]:
@@ -182,6 +195,10 @@ def _line(number: int, record: Mapping[str, Any], sample: Sample, started: float
     if record["type"] == "undo":
         at = started + float(record["at"])
         return UndoLine(number, at, str(record["kind"]), str(record["number"]))
+    if record["type"] == "switch":
+        if type(record["on"]) is not bool:
+            raise ValueError("on is neither true nor false")
+        return SwitchLine(number, started + float(record["at"]), record["on"])
     exchange = record["exchange"]
     if type(exchange) is not int:
         raise ValueError("exchange is not a whole number")
@@ -204,7 +221,7 @@ def _told(record: Mapping[str, Any]) -> Told:
     if seconds is not None and type(seconds) is not int:
         raise ValueError("seconds is not a whole number")
     if on is None:
-        return Told(answer)
+        return Told(answer, None, seconds)
     if on not in get_args(On.__value__):
         raise ValueError("an unknown scope of an answer")
     return Told(answer, Scope(on, tuple(record["names"]), record["prefix"]), seconds)

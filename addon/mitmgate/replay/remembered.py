@@ -32,7 +32,8 @@ class Answers:
         number = self.count(line)
         if told.scope is None:
             if target.call is not None:
-                ticket = memory.tickets.mint(target.agent, target.call, now=line.at)
+                ticket = memory.tickets.mint(target.agent, target.call, now=line.at,
+                                             good_for=told.seconds)  # fmt: skip
                 self._ids[number] = ticket.id
             return
         scope, until = told.scope, None if told.seconds is None else line.at + told.seconds

@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol
 
 from mitmgate.hold.target import Target
 from mitmgate.judge.fingerprint import target_of
+from mitmgate.judge.halt import Halt
 from mitmgate.judge.inputs import (
     AnswerInput,
     DialInput,
@@ -31,6 +32,7 @@ from mitmgate.replay.capture import (
     HeaderLine,
     InputLine,
     ResolutionLine,
+    SwitchLine,
     UndoLine,
 )
 from mitmgate.replay.golden import Golden, golden_from
@@ -43,6 +45,7 @@ class ReplayJudge(Protocol):
     """The part of ``judge.judge.Judge`` that a replay needs."""
 
     memory: Memory
+    halt: Halt | None
 
     def prepare(self, given: Input) -> Any:
         """Run the pure half."""
@@ -104,6 +107,8 @@ def replay(
                 run.remember(line)
             case UndoLine():
                 run.answers.undo(line)
+            case SwitchLine():
+                run.switch(line)
             case CloseLine():
                 run.result.closed = True
             case HeaderLine():
@@ -150,6 +155,10 @@ class _Run:
         outcome = self._judge.conclude(prepared, now=line.at)
         if outcome is not None:
             self._keep(line, outcome, prepared)
+
+    def switch(self, line: SwitchLine) -> None:
+        """Turn the kill switch as it was turned then."""
+        self._judge.halt = Halt("replay", line.at) if line.on else None
 
     def resolve(self, line: ResolutionLine) -> None:
         """Give an operator's answer to the outcome that now asks in the same place."""

@@ -10,12 +10,10 @@ import hmac
 import time
 from collections.abc import AsyncIterator, Callable
 
-from pydantic import BaseModel
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
-from starlette.routing import Route
 
 from mitmgate.control.models import (
     Pending,
@@ -25,14 +23,20 @@ from mitmgate.control.models import (
     State,
     StateEvent,
 )
+from mitmgate.serve.detail_api import DetailApi
 from mitmgate.serve.hold_api import HoldApi
-from mitmgate.serve.hub import Reader
+from mitmgate.serve.hub import Reader, line_of
 from mitmgate.serve.inventory import Views
 from mitmgate.serve.metrics import MetricsApi
+from mitmgate.serve.openapi import text_of
 from mitmgate.serve.pipeline import Pipeline
 from mitmgate.serve.policy_api import PolicyApi
 from mitmgate.serve.reload import Reloader
 from mitmgate.serve.replies import json_of, problem
+from mitmgate.serve.routes import Handler, offered, routes
+from mitmgate.serve.rules_api import RulesApi
+from mitmgate.serve.switch import KillSwitch
+from mitmgate.serve.switch_api import SwitchApi
 from mitmgate.serve.views import without_arguments
 
 STATE_SECONDS = 1.0
@@ -47,37 +51,51 @@ class ControlApi:
         state: Callable[[], State],
         key: str,
         reloader: Reloader | None = None,
+        *,
+        switch: KillSwitch | None = None,
     ) -> None:
+        self._switch = switch
         self._pipeline = pipeline
         self._reloader = reloader
         self._state = state
         self._key = key.encode()
+        self._detail = DetailApi(pipeline, reloader)
         self._views = Views(pipeline.judge.scanner)
 
     def app(self) -> Starlette:
         """Return the ASGI app."""
         return Starlette(
-            routes=[
-                Route("/v1/state", self.get_state),
-                Route("/v1/events", self.get_events),
-                Route("/v1/pending", self.get_pending),
-                *HoldApi(self._pipeline.holding, self._is_operator).routes(),
-                Route("/v1/servers", self.get_servers),
-                Route("/v1/metrics", MetricsApi(self._pipeline, self._reloader).show),
-                *self._policy_routes(),
-            ],
+            routes=routes(self.handlers(), self._is_operator),
             exception_handlers={HTTPException: _no_such_thing},
         )
 
-    def _policy_routes(self) -> list[Route]:
-        if self._reloader is None:
-            return []  # stock mitmproxy: its policy is read once
-        policy = PolicyApi(self._pipeline.judge, self._reloader, self._is_operator)
-        return [
-            Route("/v1/policy", policy.show),
-            Route("/v1/policy/reload", policy.reload, methods=["POST"]),
-            Route("/v1/policy/confirm", policy.confirm, methods=["POST"]),
-        ]
+    def handlers(self) -> dict[str, Handler]:
+        """Return what answers, by the id of the operation; what is not there is not offered."""
+        pipeline, hold = self._pipeline, self._hold()
+        handlers: dict[str, Handler] = {
+            "state": self.get_state, "events": self.get_events, "pending": self.get_pending,
+            "decide": hold.decide, "grants": hold.grants, "undo": hold.undo,
+            "servers": self.get_servers, "openapi": self.get_openapi,
+            "metrics": MetricsApi(pipeline, self._reloader).show,
+        }  # fmt: skip
+        handlers |= {"rules": RulesApi(pipeline).show, "health": self._detail.health,
+                     "row": self._detail.row}  # fmt: skip
+        if self._switch is not None:
+            switch = SwitchApi(self._switch, self._is_operator)
+            handlers |= {"switch": switch.show, "turn": switch.turn}
+        if pipeline.ever.rules is not None:
+            handlers["preview"] = hold.preview
+        if self._reloader is not None:  # stock mitmproxy reads its policy once
+            policy = PolicyApi(pipeline.judge, self._reloader, self._is_operator)
+            handlers |= {"policy": policy.show, "reload": policy.reload, "confirm": policy.confirm}
+        return handlers
+
+    def _hold(self) -> HoldApi:
+        return HoldApi(self._pipeline.holding, self._pipeline.ever, self._is_operator)
+
+    async def get_openapi(self, _: Request) -> Response:
+        """Answer with the description of what this proxy offers."""
+        return Response(text_of(offered(self.handlers())), media_type="application/json")
 
     async def get_state(self, _: Request) -> Response:
         """Answer with the proxy at a glance."""
@@ -97,7 +115,7 @@ class ControlApi:
     async def get_events(self, request: Request) -> Response:
         """Stream a snapshot, then what happens, one JSON line each."""
         return StreamingResponse(
-            self._events(operator=self._is_operator(request)), media_type="application/x-ndjson"
+            self.events(operator=self._is_operator(request)), media_type="application/x-ndjson"
         )
 
     def _entries(self, *, operator: bool) -> tuple[Pending, ...]:
@@ -108,20 +126,21 @@ class ControlApi:
         scheme, _, given = request.headers.get("authorization", "").partition(" ")
         return scheme.lower() == "bearer" and hmac.compare_digest(given.encode(), self._key)
 
-    async def _events(self, *, operator: bool) -> AsyncIterator[bytes]:
+    async def events(self, *, operator: bool) -> AsyncIterator[bytes]:
+        """Yield the lines of one reader's stream, as many at once as there are."""
         hub = self._pipeline.hub
         with hub.attached(operator=operator) as reader:
-            yield _line(self._snapshot(operator=operator))
+            yield line_of(self._snapshot(operator=operator))
             due, lost = time.monotonic() + STATE_SECONDS, 0
             while True:
-                message = await reader.next(timeout=max(0.0, due - time.monotonic()))
-                if message is not None:
-                    yield _line(message)
+                batch = await reader.next_batch(timeout=max(0.0, due - time.monotonic()))
+                if batch:
+                    yield batch
                 if time.monotonic() >= due:  # also where messages never stop coming
                     if reader.dropped > lost:  # a call that waits may be among what was lost
                         lost = reader.dropped
-                        yield _line(self._snapshot(operator=operator))
-                    yield _line(self._alive(reader))
+                        yield line_of(self._snapshot(operator=operator))
+                    yield line_of(self._alive(reader))
                     due = time.monotonic() + STATE_SECONDS
 
     def _snapshot(self, *, operator: bool) -> Snapshot:
@@ -141,7 +160,3 @@ async def _no_such_thing(_: Request, error: Exception) -> Response:
     answer = problem(error.status_code, code, f"{error.detail}.")
     answer.headers.update(error.headers or {})
     return answer
-
-
-def _line(message: BaseModel) -> bytes:
-    return message.model_dump_json().encode() + b"\n"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from mitmgate.control.decisions import ALLOW_SECONDS, DENY_SECONDS
 from mitmgate.control.models import DecideRequest, Pending
 from mitmgate.hold.grants import Scope
 from mitmgate.hold.queue import Ask
@@ -14,6 +13,7 @@ from mitmgate.judge.judge import Judge
 from mitmgate.judge.outcome import Outcome
 from mitmgate.judge.prepare import PreparedRequest
 from mitmgate.mitm.core import Judged
+from mitmgate.policy.load import Policy
 from mitmgate.policy.verdict import Verdict
 from mitmgate.serve.ledger import RefusedError
 from mitmgate.serve.views import pending_of, scope_choices
@@ -38,7 +38,11 @@ class Card:
         self, *, since: float, lasts: float, names: tuple[str, ...], detached: bool = False
     ) -> None:
         """Note since when it waits (seconds since the epoch), and for how many seconds it will."""
-        update = {"since": since, "deadline": since + lasts, "names": names, "detached": detached}
+        row = self.pending.row.model_copy(update={"time": since})
+        update = {
+            "row": row, "since": since, "deadline": since + lasts, "names": names,
+            "detached": detached,
+        }  # fmt: skip
         self.pending = self.pending.model_copy(update=update)
 
 
@@ -78,11 +82,11 @@ def scope_of(card: Card, asked: DecideRequest) -> Scope:
     return Scope(asked.on, names, prefix, session)
 
 
-def seconds_of(asked: DecideRequest) -> int | None:
+def seconds_of(asked: DecideRequest, policy: Policy) -> int | None:
     """Return how long the answer lasts; None: as long as its session."""
     if asked.lasting != "time":
         return None
-    return asked.seconds or (ALLOW_SECONDS if asked.decision == "allow" else DENY_SECONDS)
+    return asked.seconds or int(policy.allow_for if asked.decision == "allow" else policy.deny_for)
 
 
 def _scopes(outcome: Outcome, prepared: object, target: Target | None) -> tuple[On, ...]:

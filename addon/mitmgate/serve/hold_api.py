@@ -6,9 +6,10 @@ from collections.abc import Callable
 
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
+from mitmgate.control.decisions import PreviewRequest
 from mitmgate.control.models import DecideRequest, GrantList, Undone, UndoRequest
+from mitmgate.serve.ever import Ever
 from mitmgate.serve.holding import Holding
 from mitmgate.serve.ledger import RefusedError
 from mitmgate.serve.peers import peer_of
@@ -18,17 +19,12 @@ from mitmgate.serve.replies import json_of, parsed, problem
 class HoldApi:
     """The handlers; *is_operator* tells requests with the operator key."""
 
-    def __init__(self, holding: Holding, is_operator: Callable[[Request], bool]) -> None:
+    def __init__(
+        self, holding: Holding, ever: Ever, is_operator: Callable[[Request], bool]
+    ) -> None:
         self._holding = holding
+        self._ever = ever
         self._is_operator = is_operator
-
-    def routes(self) -> list[Route]:
-        """Return the routes of all handlers."""
-        return [
-            Route("/v1/pending/{id}", self.decide, methods=["POST"]),
-            Route("/v1/grants", self.grants),
-            Route("/v1/undo", self.undo, methods=["POST"]),
-        ]
 
     async def decide(self, request: Request) -> Response:
         """Take an operator's answer to an entry."""
@@ -38,8 +34,23 @@ class HoldApi:
         if isinstance(asked, Response):
             return asked
         try:
+            entry, peer = request.path_params["id"], peer_of(request)
+            if asked.lasting == "ever":
+                return json_of(await self._ever.decide(entry, asked, peer))
+            return json_of(self._holding.decide(entry, asked, peer))
+        except RefusedError as refused:
+            return _refusal(refused)
+
+    async def preview(self, request: Request) -> Response:
+        """Answer with the rule that an answer for ever would be."""
+        if not self._is_operator(request):
+            return problem(403, "operator_key_required", "A preview needs the operator key.")
+        asked = await parsed(request, PreviewRequest)
+        if isinstance(asked, Response):
+            return asked
+        try:
             entry = request.path_params["id"]
-            return json_of(self._holding.decide(entry, asked, peer_of(request)))
+            return json_of(await self._ever.preview(entry, asked, peer_of(request)))
         except RefusedError as refused:
             return _refusal(refused)
 
@@ -47,7 +58,7 @@ class HoldApi:
         """Answer with everything that is remembered."""
         if not self._is_operator(request):
             return problem(403, "operator_key_required", "Listing needs the operator key.")
-        return json_of(GrantList(grants=self._holding.ledger.listed()))
+        return json_of(GrantList(grants=await self._ever.listed()))
 
     async def undo(self, request: Request) -> Response:
         """Take back what an operator said."""
@@ -59,7 +70,7 @@ class HoldApi:
         peer = peer_of(request)
         operator = asked.operator or (None if peer is None else peer.name)
         try:
-            undone = self._holding.ledger.undo(asked.grant, operator, asked.via)
+            undone = await self._ever.undo(asked.grant, operator, asked.via)
         except RefusedError as refused:
             return _refusal(refused)
         return json_of(Undone(grant=undone))

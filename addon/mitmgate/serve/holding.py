@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 
 from mitmgate.control.models import (
@@ -16,13 +16,17 @@ from mitmgate.control.models import (
     ResolvedEvent,
 )
 from mitmgate.hold.queue import Held, HoldLimits, HoldQueue, QueueFullError
+from mitmgate.hold.target import Target
 from mitmgate.judge.judge import Judge
 from mitmgate.judge.outcome import Outcome, Resolution
 from mitmgate.judge.records import resolution_record
 from mitmgate.mitm.core import Judged
 from mitmgate.serve.cards import Card, card_of, scope_of, seconds_of
+from mitmgate.serve.changes import Approved
 from mitmgate.serve.ledger import Facts, Ledger, Outlets, RefusedError
 from mitmgate.serve.peers import Peer
+from mitmgate.serve.rejudging import given_now, wait_of
+from mitmgate.serve.suggesting import Suggestions
 from mitmgate.serve.views import covers_of, printable, without_arguments
 from mitmgate.serve.waiting import Given, Waiting
 
@@ -50,6 +54,15 @@ class Holding:
         self._steady = steady
         self._cards: dict[str, Card] = {}
         self._told: OrderedDict[str, tuple[Given, float]] = OrderedDict()
+        self._asked: dict[str, Judged] = {}
+        self.deciding: set[str] = set()
+        self.suggestions = Suggestions()
+        self.approved = Approved()
+        self.settled = 0
+
+    def policy_changed(self) -> None:
+        """Judge what waits by the policy that is in force now."""
+        self.settled = self.rejudge()
 
     def listed(self) -> tuple[Pending, ...]:
         """Return what waits and then what is detached, with how many are alike and what is left."""
@@ -62,13 +75,20 @@ class Holding:
     async def ask(self, judged: Judged, connection: str) -> Resolution:
         """Ask a person about *judged*, and return what became of it, recorded."""
         card = card_of(self._judge, judged)
+        card.pending = self.approved.compared(card.pending)
         started = self._steady()
         if self._out.hub.operators == 0 and self._judge.policy.unattended == "deny":
             given = Given("deny", "unattended")
         else:
-            given = await self._wait(card, connection)
+            self._asked[card.ask.id] = judged
+            try:
+                given = await self._wait(card, connection, wait_of(self._judge, judged))
+            finally:
+                del self._asked[card.ask.id]
         waited = self._steady() - started
         resolution = self._resolved(card.outcome, _resolution(card.outcome, given, waited))
+        if resolution.answer == "allow":
+            self.approved.note(card.pending.row, card.pending.arguments)
         self._stay(card, resolution)
         return resolution
 
@@ -86,7 +106,7 @@ class Holding:
         held = self.waiting.queue.get(key)
         if held is None:
             return False
-        self._give(held, given)
+        self.give(held, given)
         return True
 
     def decide(self, key: str, asked: DecideRequest, peer: Peer | None = None) -> Decided:
@@ -94,46 +114,66 @@ class Holding:
 
         *peer* sent it. Raises RefusedError.
         """
-        if asked.operator is None and peer is not None:
-            asked = asked.model_copy(update={"operator": peer.name[:100]})
-        held, card = self._find(key)
-        if asked.fingerprint not in (None, card.fingerprint):
-            raise RefusedError(409, "moved", "That is another call by now; look at it again.")
-        reason = asked.reason if asked.decision == "deny" else None
-        given = Given(asked.decision, asked.via, asked.operator, reason, asked.lasting,
-                      None if asked.lasting == "once" else asked.on, None, asked.key,
-                      None if peer is None else (peer.uid, peer.pid))  # fmt: skip
+        asked = named(asked, peer)
+        held, card = self.find(key, asked)
+        given = given_by(asked, peer)
         grant = self._remember(card, asked)
         if grant is not None:
             given = replace(given, grant=grant)
-        released, ticket = self._give(held, given)
+        released, ticket = self.give(held, given)
         if grant is not None:
             released += self.rejudge()
+        self.count(card, asked)
         return Decided(id=key, answer=asked.decision, released=released, grant=grant, ticket=ticket)
 
+    def targets(self) -> Iterator[tuple[str, Target]]:
+        """Yield what each call that waits is about, by id."""
+        for key in self.pending:
+            card = self._cards.get(key)
+            if card is not None and card.target is not None and card.scopes:
+                yield key, card.target
+
+    def count(self, card: Card, asked: DecideRequest) -> None:
+        """Count what was approved for once, for suggestions."""
+        if card.target is None or not card.scopes:
+            return
+        if asked.decision == "allow" and asked.lasting == "once":
+            choices = ((one.on, one.covers) for one in card.pending.scopes)
+            self.suggestions.approved(card.target, choices)
+        else:
+            self.suggestions.settled(card.target)
+
     def rejudge(self) -> int:
-        """Let go of what a remembered answer covers by now; return how many waited."""
-        grants, count = self._judge.memory.grants, 0
-        queue = self.waiting.queue
+        """Let go of what the policy or a remembered answer settles by now; return how many waited.
+
+        What the policy lets through without asking is judged again, and so is what it may.
+        """
+        count, queue = 0, self.waiting.queue
         for held in (*queue, *queue.detached):
             card = self._cards.get(held.id)
-            if card is None or card.target is None or card.outcome.question is not None:
+            if card is None or held.id in self.deciding:
                 continue
-            grant = grants.covering(card.target, now=self._steady())
-            if grant is None or (grant.answer == "allow" and not card.scopes):
+            judged = None if held.detached else self._asked.get(held.id)
+            given = given_now(self._judge, card, judged, now=self._steady())
+            if given is None or (held.detached and given.via == "policy"):
                 continue
-            given = Given(grant.answer, "remembered", grant.operator, grant.reason,
-                          grant=grant.id)  # fmt: skip
             count += not held.detached
             for one in queue.answer(held.id):
                 self._let_go(one, given)
         return count
 
-    def _find(self, key: str) -> tuple[Held, Card]:
+    def card(self, key: str) -> Card | None:
+        """Return what is known of the entry *key*."""
+        return self._cards.get(key)
+
+    def find(self, key: str, asked: DecideRequest) -> tuple[Held, Card]:
+        """Return the entry that *asked* is about; RefusedError where it left or is another."""
         held = self.waiting.queue.get(key)
         card = None if held is None else self._cards.get(held.id)
         if held is None or card is None or (held.detached and held.id not in self.detached):
             raise self._gone(key)
+        if asked.fingerprint not in (None, card.fingerprint):
+            raise RefusedError(409, "moved", "That is another call by now; look at it again.")
         return held, card
 
     def _gone(self, key: str) -> RefusedError:
@@ -152,6 +192,8 @@ class Holding:
     def _remember(self, card: Card, asked: DecideRequest) -> str | None:
         if asked.lasting == "once":
             return None
+        if asked.lasting == "ever":
+            raise RefusedError(409, "file_changed", "Look at a preview of the rule first.")
         scope = scope_of(card, asked)
         if card.target is None:
             raise RefusedError(422, "no_such_scope", "Nothing of this call can be remembered.")
@@ -159,11 +201,11 @@ class Holding:
         facts = self._facts(card, Given(asked.decision, asked.via, asked.operator), words)
         reason = asked.reason if asked.decision == "deny" else None
         grant = self.ledger.remember(
-            card.target, scope, facts, seconds=seconds_of(asked), told=reason
+            card.target, scope, facts, seconds=seconds_of(asked, self._judge.policy), told=reason
         )
         return grant.id
 
-    def _give(self, held: Held, given: Given) -> tuple[int, str | None]:
+    def give(self, held: Held, given: Given) -> tuple[int, str | None]:
         """Answer *held*, a denial its whole row; return how many waited, and the ticket made."""
         queue, ticket = self.waiting.queue, None
         if held.detached and given.answer == "allow" and held.ask.question is None:
@@ -183,8 +225,9 @@ class Holding:
     def _ticket(self, card: Card, given: Given) -> str | None:
         if given.grant is not None or card.target is None:
             return given.grant  # what is remembered covers the retry too
-        return self.ledger.ticket(card.target, self._facts(
-            card, given, covers_of("call", card.pending.row)))  # fmt: skip
+        facts = self._facts(card, given, covers_of("call", card.pending.row))
+        seconds = int(self._judge.policy.ticket)
+        return self.ledger.ticket(card.target, facts, seconds=seconds)
 
     def _facts(self, card: Card, given: Given, covers: str) -> Facts:
         return Facts(given.answer, covers, card.outcome, given.operator, given.via)
@@ -207,8 +250,7 @@ class Holding:
         if outcome.question is not None and resolution.via in BY_A_PERSON:
             self._judge.apply_resolution(outcome, resolution.answer)
 
-    async def _wait(self, card: Card, connection: str) -> Given:
-        wait = self._judge.policy.hold_wait
+    async def _wait(self, card: Card, connection: str, wait: float) -> Given:
         try:
             held = self.waiting.begin(card.ask, connection=connection, wait=wait)
         except QueueFullError:
@@ -303,14 +345,29 @@ class Holding:
         return self._out.capture.resolution(outcome, resolution)
 
 
+def named(asked: DecideRequest, peer: Peer | None) -> DecideRequest:
+    """Return *asked* with a name for the operator, that of the system's user where none is said."""
+    if asked.operator is not None or peer is None:
+        return asked
+    return asked.model_copy(update={"operator": peer.name[:100]})
+
+
+def given_by(asked: DecideRequest, peer: Peer | None) -> Given:
+    """Return the answer that *asked* gives; *peer* sent it."""
+    reason = asked.reason if asked.decision == "deny" else None
+    return Given(asked.decision, asked.via, asked.operator, reason, asked.lasting,
+                 None if asked.lasting == "once" else asked.on, None, asked.key,
+                 None if peer is None else (peer.uid, peer.pid))  # fmt: skip
+
+
 def is_an_answer(outcome: Outcome, resolution: Resolution) -> bool:
     """Tell whether *resolution* is one that the judge takes in.
 
     A question is remembered for the whole run, so only a person answers it: nobody being there
-    in time is no "never". What a remembered answer lets go is judged again.
+    in time is no "never". What a remembered answer or another policy lets go is judged again.
     """
-    if resolution.via == "remembered":
-        return resolution.answer == "deny"
+    if resolution.via in ("remembered", "policy"):
+        return resolution.answer == "deny" and outcome.question is None
     return outcome.question is None or resolution.via in BY_A_PERSON
 
 

@@ -13,29 +13,42 @@ from mitmgate.control.models import Row
 
 ROWS_KEPT = 1_000
 READER_LIMIT = 5_000
+READER_BYTES = 8 * 1024 * 1024
+QUIET = 0.02  # seconds: what comes so soon after a message travels with it
 
 
 class Reader:
-    """One attached reader: a bounded queue, and how many messages it lost."""
+    """One attached reader: a bounded queue of lines, and how many it lost."""
 
     def __init__(self, *, operator: bool) -> None:
         self.operator = operator
         self.dropped = 0
-        self._queue: asyncio.Queue[BaseModel] = asyncio.Queue(READER_LIMIT)
+        self._lines: deque[bytes] = deque()
+        self._bytes = 0
+        self._came = asyncio.Event()
 
-    def offer(self, message: BaseModel) -> None:
-        """Queue *message*, or count it as lost; never waits."""
-        try:
-            self._queue.put_nowait(message)
-        except asyncio.QueueFull:
+    def offer(self, line: bytes) -> None:
+        """Queue *line*, or count it as lost; never waits."""
+        if len(self._lines) >= READER_LIMIT or self._bytes + len(line) > READER_BYTES:
             self.dropped += 1
+            return
+        self._lines.append(line)
+        self._bytes += len(line)
+        self._came.set()
 
-    async def next(self, *, timeout: float) -> BaseModel | None:
-        """Return the next message, or None after *timeout* seconds without one."""
+    async def next_batch(self, *, timeout: float) -> bytes:
+        """Return every line that is there, empty after *timeout* seconds without one."""
         try:
-            return await asyncio.wait_for(self._queue.get(), timeout)
+            async with asyncio.timeout(timeout):
+                await self._came.wait()
         except TimeoutError:
-            return None
+            return b""
+        await asyncio.sleep(QUIET)
+        batch = b"".join(self._lines)
+        self._lines.clear()
+        self._bytes = 0
+        self._came.clear()
+        return batch
 
 
 class Hub:
@@ -50,6 +63,16 @@ class Hub:
         """How many attached readers showed the operator key."""
         return sum(reader.operator for reader in self._readers)
 
+    @property
+    def readers(self) -> int:
+        """How many readers are attached."""
+        return len(self._readers)
+
+    @property
+    def dropped(self) -> int:
+        """How many messages the attached readers lost."""
+        return sum(reader.dropped for reader in self._readers)
+
     @contextmanager
     def attached(self, *, operator: bool) -> Iterator[Reader]:
         """Attach a reader for the length of the block."""
@@ -61,6 +84,19 @@ class Hub:
             self._readers.discard(reader)
 
     def publish(self, public: BaseModel, *, private: BaseModel | None = None) -> None:
-        """Send *public* to everybody; operators get *private* instead where it is given."""
+        """Send *public* to everybody; operators get *private* instead where it is given.
+
+        Each is written as JSON once, however many read it.
+        """
+        lines: dict[bool, bytes] = {}
         for reader in self._readers:
-            reader.offer(private if private is not None and reader.operator else public)
+            secret = private is not None and reader.operator
+            if secret not in lines:
+                chosen = private if secret and private is not None else public
+                lines[secret] = line_of(chosen)
+            reader.offer(lines[secret])
+
+
+def line_of(message: BaseModel) -> bytes:
+    """Return *message* as a line of JSON."""
+    return message.model_dump_json().encode() + b"\n"

@@ -7,8 +7,8 @@ import os
 import secrets
 import time
 from collections.abc import AsyncIterator, Callable
-from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +20,18 @@ from mitmgate.ca.authority import Authority, ensure_ca
 from mitmgate.ca.storage import private_folder, write_whole
 from mitmgate.control.models import State
 from mitmgate.errors import ConfigError, Problem
+from mitmgate.hold.queue import HoldLimits
 from mitmgate.judge.judge import Judge
 from mitmgate.judge.recording import Run, open_recording
 from mitmgate.mitm.core import Core
+from mitmgate.mitm.cutting import cut_servers
 from mitmgate.mitm.dialling import Resolver
 from mitmgate.mitm.gate import Gate
 from mitmgate.mitm.master import LeanMaster
 from mitmgate.mitm.resolve import resolve
 from mitmgate.mitm.upstream import Upstream
 from mitmgate.policy.load import Policy
+from mitmgate.policy.remembered import Kept
 from mitmgate.policy.source import PolicySource
 from mitmgate.record.audit import AuditLog, start_record
 from mitmgate.scan.engine import Scanner
@@ -38,13 +41,19 @@ from mitmgate.serve.control import ControlServer
 from mitmgate.serve.inventory import FILE, kept_inventory
 from mitmgate.serve.pipeline import Pipeline
 from mitmgate.serve.reload import Reloader
+from mitmgate.serve.remembered import FILE as REMEMBERED
 from mitmgate.serve.state import hash_key, locked_state, run_file
+from mitmgate.serve.switch import KillSwitch
+from mitmgate.serve.views import switch_of
 from mitmgate.serve.warming import warming
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What ``run`` was asked for. ``options`` are mitmproxy's own, as NAME=VALUE."""
+    """What ``run`` was asked for. ``options`` are mitmproxy's own, as NAME=VALUE.
+
+    ``hold`` says how many calls wait, None: as many as by default.
+    """
 
     source: PolicySource
     state: Path
@@ -58,6 +67,7 @@ class Settings:
     trust_reload: bool = False
     http2: bool = False
     options: tuple[str, ...] = ()
+    hold: HoldLimits | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +81,7 @@ class Running:
     operator_key: str
     pipeline: Pipeline
     reloader: Reloader
+    switch: KillSwitch
 
     def ready_line(self, *, with_key: bool) -> str:
         """Return the one JSON line that says that the proxy is ready."""
@@ -106,39 +117,58 @@ async def proxy(
         stack.callback(audit.close)
         books = Books(folder)
         canaries = books.stamp()
+        settings = replace(settings, source=_kept(settings.source, folder))
         read, files = settings.source.read()
         pipeline = _pipeline(settings, _judge(settings, read.policy, books), audit, stack, log)
         stack.callback(pipeline.close)  # after the proxy: its last hooks still judge and record
         judge = pipeline.judge
-        kept = kept_inventory(
-            judge.inventory, path=folder / FILE, policy=judge.policy, scanner=judge.scanner, log=log
-        )  # fmt: skip
-        await stack.enter_async_context(kept)
+        await stack.enter_async_context(_inventory(judge, folder, log))
         master = LeanMaster()
         gate = make_gate(pipeline, resolve, lambda: master.listen_addresses)
         gate.dialling.upstream = settings.upstream
         master.configure(gate, _options(settings, authority), settings.options)
+        switch = KillSwitch(pipeline, folder, lambda: cut_servers(master))
+        await stack.enter_async_context(switch.watching())  # it may be on already
         await master.start()
         stack.push_async_callback(master.stop)
         listen = _address(master.listen_addresses)
         key = operator_key or secrets.token_urlsafe(24)
-        socket = folder / "control.sock"
-        stamp = (*files, *canaries)
         reloader = Reloader(
-            judge, books, settings.source, audit, log, settings.trust_reload, stamp, _read=read
+            judge, books, settings.source, audit, log, settings.trust_reload,
+            (*files, *canaries), _read=read)  # fmt: skip
+        pipeline.ever.attach(reloader)
+        api = ControlApi(
+            pipeline, lambda: glance(pipeline, listen, reloader), key, reloader, switch=switch
         )
-        api = ControlApi(pipeline, lambda: glance(pipeline, listen, reloader), key, reloader)
-        control = ControlServer(api.app(), socket)
-        await control.start()
-        stack.push_async_callback(control.stop)
+        socket = await _serve(api, folder / "control.sock", stack)
         audit.append(start_of(pipeline.judge, listen, time.time()))
         stack.enter_context(run_file(folder, {"listen": listen, "pid": os.getpid()}))
         await stack.enter_async_context(reloader.watching())
         await stack.enter_async_context(warming(judge.scanner))
-        policy = pipeline.judge.policy.hash
-        yield Running(listen, authority, socket, policy, key, pipeline, reloader)
+        policy = judge.policy.hash
+        yield Running(listen, authority, socket, policy, key, pipeline, reloader, switch)
         pipeline.waiting.close()
         await pipeline.drained()  # the denials of what was held reach their clients
+
+
+def _inventory(
+    judge: Judge, folder: Path, log: Callable[[str], None]
+) -> AbstractAsyncContextManager[None]:
+    return kept_inventory(
+        judge.inventory, path=folder / FILE, policy=judge.policy, scanner=judge.scanner, log=log
+    )
+
+
+async def _serve(api: ControlApi, socket: Path, stack: AsyncExitStack) -> Path:
+    """Serve *api* on *socket* until *stack* ends."""
+    control = ControlServer(api.app(), socket)
+    await control.start()
+    stack.push_async_callback(control.stop)
+    return socket
+
+
+def _kept(source: PolicySource, folder: Path) -> PolicySource:
+    return replace(source, kept=Kept(folder / REMEMBERED, hash_key(folder)))
 
 
 def _judge(settings: Settings, policy: Policy, books: Books) -> Judge:
@@ -156,7 +186,7 @@ def _pipeline(
 ) -> Pipeline:
     """Build what *judge* writes to; the capture ends with *stack*."""
     if settings.capture is None:
-        return Pipeline(judge, audit, log=log)
+        return Pipeline(judge, audit, log=log, limits=settings.hold)
     capture = open_recording(
         settings.capture,
         scanner=judge.scanner,
@@ -164,7 +194,7 @@ def _pipeline(
         clock=time.time,
     )
     stack.callback(capture.close)
-    return Pipeline(judge, audit, capture=capture, log=log)
+    return Pipeline(judge, audit, capture=capture, log=log, limits=settings.hold)
 
 
 def _options(settings: Settings, authority: Authority) -> dict[str, object]:
@@ -250,4 +280,5 @@ def glance(pipeline: Pipeline, listen: str, reloader: Reloader | None = None) ->
         healthy=pipeline.trouble is None,
         trouble=pipeline.trouble,
         policy_trouble=None if reloader is None else reloader.trouble,
+        halt=None if pipeline.judge.halt is None else switch_of(pipeline.judge.halt),
     )

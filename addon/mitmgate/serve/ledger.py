@@ -129,14 +129,18 @@ class Ledger:
             raise _unrecorded()
         return grant
 
-    def ticket(self, target: Target, facts: Facts) -> str:
-        """Mint a ticket for one retry of *target* and return its id; RefusedError if unrecorded."""
+    def ticket(self, target: Target, facts: Facts, *, seconds: int) -> str:
+        """Mint a ticket for one retry of *target* within *seconds* and return its id.
+
+        RefusedError if it cannot be recorded.
+        """
         self.tidy()
         if target.call is None:
             raise RefusedError(409, "no_retry", "No retry of this call could be told from others.")
-        ticket = self._memory.tickets.mint(target.agent, target.call, now=self._steady())
+        now = self._steady()
+        ticket = self._memory.tickets.mint(target.agent, target.call, now=now, good_for=seconds)
         view = self._view(ticket.id, "ticket", facts, "call", "time")
-        captured = self._captured(facts, Told("allow"))
+        captured = self._captured(facts, Told("allow", seconds=seconds))
         if not captured or not self._keep(_Made(view, ticket.until), facts.via):
             self._memory.tickets.revoke(ticket.id)
             raise _unrecorded()
@@ -195,6 +199,11 @@ class Ledger:
         late = made.until is not None and made.until <= self._steady()
         self._record("expired" if late else "ended", made.view, None, None)
 
+    def last_of(self, operator: str | None) -> GrantView | None:
+        """Return what *operator* said last and still counts."""
+        made = self._last_of(operator)
+        return None if made is None else made.view
+
     def _last_of(self, operator: str | None) -> _Made | None:
         mine = (made for made in reversed(self._made.values()) if made.view.operator == operator)
         return next(mine, None)
@@ -208,6 +217,8 @@ class Ledger:
                 self._memory.tickets.revoke(made.view.id)
             case "question":
                 self._memory.forget(made.question or "")
+            case "rule":
+                pass
 
     def _captured(self, facts: Facts, told: Told) -> bool:
         capture = self._out.capture
@@ -244,8 +255,13 @@ class Ledger:
         return made.view.model_copy(update={"left": round(left, 1)})
 
     def _record(self, event: str, view: GrantView, operator: str | None, via: str | None) -> bool:
-        facts = dict(_recorded(view)) | {"operator": operator, "via": via}
-        return self._out.write(grant_record(event, facts, time=time.time()))
+        return self._out.write(grant_of(event, view, operator, via))
+
+
+def grant_of(event: str, view: GrantView, operator: str | None, via: str | None) -> dict[str, Any]:
+    """Return the audit record of what became of the answer *view*."""
+    facts = dict(_recorded(view)) | {"operator": operator, "via": via}
+    return grant_record(event, facts, time=time.time())
 
 
 def _recorded(view: GrantView) -> Iterator[tuple[str, Any]]:

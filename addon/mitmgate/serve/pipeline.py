@@ -18,24 +18,39 @@ from typing import Any, Protocol
 from mitmgate.control.models import Completed, CompletedEvent, Pending, RowEvent
 from mitmgate.hold.queue import HoldLimits
 from mitmgate.judge.fingerprint import digest_of, is_long
-from mitmgate.judge.inputs import AnswerInput, EndInput, Input, MessageInput, RequestInput
+from mitmgate.judge.halt import CODE as HALTED
+from mitmgate.judge.halt import DENIED
+from mitmgate.judge.inputs import (
+    AnswerInput,
+    ConnectInput,
+    DialInput,
+    EndInput,
+    EventInput,
+    Input,
+    MessageInput,
+    RequestInput,
+)
 from mitmgate.judge.judge import Judge, Prepared
-from mitmgate.judge.outcome import Completion, Kind, Outcome, Resolution, Subject
-from mitmgate.judge.prepare import PreparedAnswer, PreparedMessage, PreparedRequest
+from mitmgate.judge.outcome import Completion, Kind, Outcome, Subject
+from mitmgate.judge.prepare import PreparedRequest
 from mitmgate.judge.records import completion_record, outcome_record
 from mitmgate.judge.replies import withheld
-from mitmgate.mitm.core import Judged, Ruling
+from mitmgate.mitm.core import INLINE_BYTES, Judged, Ruling
 from mitmgate.policy.verdict import Verdict
+from mitmgate.serve.ever import Ever
+from mitmgate.serve.exhibits import Exhibits
+from mitmgate.serve.health import Hits, Times
 from mitmgate.serve.holding import Holding, is_an_answer
 from mitmgate.serve.hub import Hub
 from mitmgate.serve.ledger import Capturer as Answers
 from mitmgate.serve.ledger import Outlets
 from mitmgate.serve.views import log_line, row_of
 from mitmgate.serve.waiting import Given, Waiting
+from mitmgate.serve.wording import detail_of_hold, withheld_of
 
 _TURNS = 20  # of the loop: each of mitmproxy's hooks on the way to the client takes one
 _PAUSE = 0.01  # seconds, while the capture is written
-INLINE_BYTES = 32 * 1024  # above this a hop to a thread (93 us) costs less than the wait
+_NO_BODY = (ConnectInput, DialInput, EndInput)
 
 
 class Recorder(Protocol):
@@ -53,6 +68,9 @@ class Capturer(Answers, Protocol):
 
     def outcome(self, outcome: Outcome) -> bool:
         """Take what was concluded on the last input of its exchange."""
+
+    def switch(self, *, on: bool) -> bool:
+        """Take in that the kill switch was turned."""
 
     @property
     def crowded(self) -> bool:
@@ -73,12 +91,14 @@ class Pipeline:
     ) -> None:
         self.judge = judge
         self.hub = Hub()
-        outlets = Outlets(self._written, self.hub, capture, log)
+        outlets = Outlets(self.written, self.hub, capture, log)
         self.holding = Holding(judge, outlets, limits=limits)
+        self.ever = Ever(judge, self.holding, outlets)
         self.decisions = 0
         self.denied = 0
         self.verdicts = dict.fromkeys(Verdict, 0)
         self.trouble: str | None = None
+        self.times, self.hits, self.exhibits = Times(), Hits(), Exhibits()
         self._audit = audit
         self._run = secrets.token_hex(3)
         self._exchanges = 0
@@ -107,20 +127,27 @@ class Pipeline:
 
     async def decide(self, given: Input, *, connection: str) -> Ruling | None:
         """Judge *given* and wait for a person where it takes one; None: it simply passes."""
+        started: float | None = time.perf_counter()
         while True:
             judged = self._conclude(given, await self._prepare(given))
+            if started is not None and isinstance(given, RequestInput):
+                self.times.called(started, time.perf_counter())
+                started = None
             if judged is None:
                 return None
             ruling, again = await self._settled(judged, connection)
             if not again:
-                return ruling
+                return self._unless_halted(judged, ruling)
 
     async def _prepare(self, given: Input) -> Prepared:
-        plan = self.judge.plan(given)
+        plan, started = self.judge.plan(given), time.perf_counter()
         if _size(given) <= INLINE_BYTES:
-            return plan()
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._threads, lambda: _digested(plan()))
+            prepared = plan()
+        else:
+            loop = asyncio.get_running_loop()
+            prepared = await loop.run_in_executor(self._threads, lambda: _digested(plan()))
+        self.times.prepare.add(time.perf_counter() - started)
+        return prepared
 
     async def judged(self, given: Input) -> Judged | None:
         """Judge *given*, a large one in a thread, and wait for nobody."""
@@ -132,27 +159,38 @@ class Pipeline:
 
     async def settle(self, judged: Judged, *, connection: str) -> Ruling:
         """Turn a judged input into a ruling, waiting for a person where it takes one."""
-        return (await self._settled(judged, connection))[0]
+        return self._unless_halted(judged, (await self._settled(judged, connection))[0])
 
     async def _settled(self, judged: Judged, connection: str) -> tuple[Ruling, bool]:
         """Return the ruling on *judged*, and whether it has to be judged again first.
 
-        That is so where the question was about the server, and where a remembered answer let it go.
+        That is so where the question was about the server, and where a remembered answer or a new
+        policy let it go.
         """
         outcome = judged.outcome
+        if outcome.effective is Verdict.ALLOW:
+            return await self._let_go(judged), False
         if outcome.effective is not Verdict.ASK:
             return self.rule_now(judged), False
         with self._asked():
             resolution = await self.holding.ask(judged, connection)
+        self.times.hold.add(resolution.waited)
         if is_an_answer(outcome, resolution):
             self.judge.apply_resolution(outcome, resolution.answer)
         if resolution.answer == "allow":
             asked_first = outcome.question is not None and outcome.enforced
-            again = asked_first or resolution.via == "remembered"
-            return self._released(judged), again
+            again = asked_first or resolution.via in ("remembered", "policy")
+            return await self._let_go(judged), again
         self.denied += 1
-        detail = _detail(judged, resolution, kept=self.holding.is_kept(outcome.id))
+        detail = detail_of_hold(judged, resolution, kept=self.holding.is_kept(outcome.id))
         return self._stopped(judged, detail), False
+
+    def _unless_halted(self, judged: Judged, ruling: Ruling) -> Ruling:
+        """Return *ruling*, or a denial: the kill switch may have come while somebody waited."""
+        if self.judge.halt is None or not ruling.released:
+            return ruling
+        outcome = judged.outcome
+        return self.fail(outcome.exchange, outcome.kind, HALTED, DENIED.reason)
 
     def must_wait(self, judged: Judged) -> bool:
         """Tell whether *judged* waits for a person."""
@@ -162,8 +200,8 @@ class Pipeline:
         """Return the ruling of a judged input that needs nobody; an ask is stopped."""
         outcome = judged.outcome
         if outcome.effective is Verdict.ALLOW:
-            return self._released(judged)
-        return self._stopped(judged, _withheld(judged) + outcome.agent_reason)
+            return self._released(judged, self.judge.edited(outcome, judged.prepared))
+        return self._stopped(judged, withheld_of(judged) + outcome.agent_reason)
 
     def fail(
         self, exchange: str, kind: Kind, code: str, reason: str, *, subject: Subject | None = None
@@ -181,7 +219,7 @@ class Pipeline:
 
     def complete(self, completion: Completion) -> None:
         """Record how an exchange ended."""
-        self._written(completion_record(completion, time=time.time()))
+        self.written(completion_record(completion, time=time.time()))
         self.hub.publish(CompletedEvent(completed=Completed(
             exchange=completion.exchange, status=completion.status,
             request_bytes=completion.request_bytes, response_bytes=completion.response_bytes,
@@ -223,11 +261,14 @@ class Pipeline:
         self._threads.shutdown(wait=True)
 
     def _conclude(self, given: Input, prepared: Prepared) -> Judged | None:
-        now = time.time()
+        now, started = time.time(), time.perf_counter()
         outcome = self.judge.conclude(prepared, now=now, steady=time.monotonic())
+        self.times.conclude.add(time.perf_counter() - started)
         kept = self._capture is None or self._capture.input(given)
         if outcome is None:
             return None
+        self.hits.count(outcome, now)
+        self.exhibits.add(given, outcome, self.judge.policy, now)
         if self._capture is not None:
             kept = self._capture.outcome(outcome) and kept
         if _is_plain(outcome) and kept and self.trouble is None:
@@ -242,21 +283,33 @@ class Pipeline:
         self._show(outcome)
         return Judged(outcome, prepared)
 
+    def captured_switch(self, *, on: bool) -> bool:
+        """Let the capture know that the kill switch was turned; False when it will not."""
+        return self._capture is None or self._capture.switch(on=on)
+
+    def say(self, line: str) -> None:
+        """Log *line*."""
+        if self._log is not None:
+            self._log(line)
+
     def _record(self, outcome: Outcome) -> bool:
         if not all(self._record(part) for part in outcome.parts):
             return False
         record = outcome_record(outcome, time=time.time(), scanner=self.judge.scanner)
-        if not self._written(record):
+        if not self.written(record):
             return False
         self.trouble = None
         return True
 
-    def _written(self, record: Mapping[str, Any]) -> bool:
+    def written(self, record: Mapping[str, Any]) -> bool:
+        """Append *record* to the audit file; False where that fails."""
+        started = time.perf_counter()
         try:
             self._audit.append(record)
         except OSError as error:
             self._failed("the audit file", error)
             return False
+        self.times.record.add(time.perf_counter() - started)
         return True
 
     def _show(self, outcome: Outcome) -> None:
@@ -268,11 +321,19 @@ class Pipeline:
         row = row_of(outcome, time=time.time(), scanner=self.judge.scanner)
         self.hub.rows.append(row)
         self.hub.publish(RowEvent(row=row))
-        if self._log is not None:
-            self._log(log_line(row))
+        self.say(log_line(row))
 
-    def _released(self, judged: Judged) -> Ruling:
-        text = self.judge.edited(judged.outcome, judged.prepared)
+    async def _let_go(self, judged: Judged) -> Ruling:
+        """Return the ruling that releases *judged*; a long text is edited in a thread."""
+        outcome, prepared = judged.outcome, judged.prepared
+        given = None if isinstance(prepared, _NO_BODY) else prepared.input
+        if given is None or not outcome.effective_edits or _size(given) <= INLINE_BYTES:
+            return self._released(judged, self.judge.edited(outcome, prepared))
+        loop = asyncio.get_running_loop()
+        edited = await loop.run_in_executor(self._threads, self.judge.edited, outcome, prepared)
+        return self._released(judged, edited)
+
+    def _released(self, judged: Judged, text: str | None) -> Ruling:
         headers = self.judge.mirrors(judged.prepared, text) if text is not None else {}
         return Ruling(judged.outcome, judged.prepared, released=True, text=text, headers=headers)
 
@@ -283,13 +344,14 @@ class Pipeline:
 
     def _failed(self, what: str, error: OSError) -> None:
         self.trouble = f"{what} cannot be written ({error.strerror}); everything is denied"
-        if self._log is not None:
-            self._log(f"trouble  {self.trouble}")
+        self.say(f"trouble  {self.trouble}")
 
 
 def _size(given: Input) -> int:
     if isinstance(given, MessageInput):
         return len(given.data)
+    if isinstance(given, EventInput):
+        return len(given.data) + sum(map(len, given.notes))
     if not isinstance(given, RequestInput | AnswerInput):
         return 0
     if given.body and given.head.get("content-encoding") is not None:
@@ -317,35 +379,3 @@ def _is_plain(outcome: Outcome) -> bool:
     if outcome.kind in ("answer", "event"):
         return outcome.code in ("answer", "housekeeping")
     return outcome.kind == "message" and outcome.code == "answer"
-
-
-def _withheld(judged: Judged) -> str:
-    given = judged.prepared
-    from_server = isinstance(given, PreparedAnswer) or (
-        isinstance(given, PreparedMessage) and not given.input.from_client
-    )
-    return withheld(judged.outcome, from_server=from_server)
-
-
-_WHY = {
-    "timeout": "Nobody approved this in time.",
-    "unattended": "This needs a person's approval and no operator is watching.",
-    "queue_full": "Too many calls wait for approval. Try again later.",
-    "client_left": "The client left.",
-    "shutdown": "The proxy is shutting down.",
-}
-
-
-def _detail(judged: Judged, resolution: Resolution, *, kept: bool) -> str:
-    """Return the sentence for a call that waited and was not approved.
-
-    *kept*: it can still be approved, for a retry.
-    """
-    ran = _withheld(judged)
-    if kept:
-        key = judged.outcome.id
-        return f"Approval pending ({key}): retry with the same arguments once it is approved."
-    if resolution.via in _WHY:
-        return f"{ran}{_WHY[resolution.via]}"
-    said = f": {resolution.reason}" if resolution.reason else "."
-    return f"{ran}The operator denied this{said}"

@@ -14,13 +14,16 @@ from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from mitmgate.errors import ConfigError
+from mitmgate.judge.ever import warm
 from mitmgate.judge.judge import Judge
-from mitmgate.policy.load import Policy, ReadPolicy
-from mitmgate.policy.loosening import loosened
-from mitmgate.policy.source import PolicySource, Stamp
+from mitmgate.policy.load import Policy, ReadPolicy, with_remembered
+from mitmgate.policy.loosening import loosened, remembered_loosened
+from mitmgate.policy.remembered import Remembered
+from mitmgate.policy.source import FileStamp, PolicySource, Stamp
 from mitmgate.record.audit import base_record
 from mitmgate.scan.book import RuleBook
 from mitmgate.serve.books import Books, gone
+from mitmgate.serve.remembered_file import Edit, NotSavedError
 
 POLL_SECONDS = 1.0
 _LISTED = 20
@@ -33,6 +36,10 @@ class Records(Protocol):
 
     def append(self, record: dict[str, object]) -> None:
         """Write *record*."""
+
+
+class UnrecordedError(Exception):
+    """An edit of the file of remembered answers was taken back: it could not be recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +56,8 @@ class Reloader:
     """Reads the policy again when its files change, on SIGHUP, and when it is asked to.
 
     ``problem`` is why the files could not be loaded, ``waiting`` a policy to be confirmed.
-    ``applied``, ``refused`` and ``waited`` count what became of changes.
+    ``applied``, ``refused`` and ``waited`` count what became of changes. ``changed`` is called when
+    another policy is in force.
     """
 
     judge: Judge
@@ -64,6 +72,7 @@ class Reloader:
     applied: int = 0
     refused: int = 0
     waited: int = 0
+    changed: Callable[[], object] | None = None
     _read: ReadPolicy | None = None
     _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
@@ -84,6 +93,7 @@ class Reloader:
             try:
                 canaries = self.books.stamp()
                 read, files = await asyncio.to_thread(self.source.read)
+                await asyncio.to_thread(warm, read.policy.remembered)
                 self._read, self.stamp = read, (*files, *canaries)
                 book = await asyncio.to_thread(self.books.of, read.policy)
             except ConfigError as error:
@@ -112,9 +122,35 @@ class Reloader:
         self._apply(self.waiting, operator)
         return True
 
+    async def rewrite(self, edit: Edit, operator: str | None, record: Callable[[], bool]) -> None:
+        """Make an *edit* of the file of remembered answers, and put what it says in force.
+
+        An operator just confirmed it. *record* writes it down; where it gives False the edit is
+        taken back, with UnrecordedError. NotSavedError where it could not be made.
+        """
+        async with self._lock:
+            in_force = self.judge.policy.remembered
+            remembered, stamp = await asyncio.to_thread(edit.make, in_force)
+            if not record():
+                with suppress(NotSavedError):
+                    await asyncio.to_thread(edit.back)
+                raise UnrecordedError
+            self._adopt(remembered, stamp, operator)
+
+    def _adopt(self, remembered: Remembered, stamp: FileStamp | None, operator: str | None) -> None:
+        if stamp is not None:
+            self.stamp = tuple(stamp if one[0] == stamp[0] else one for one in self.stamp)
+        waiting, policy = self.waiting, with_remembered(self.judge.policy, remembered)
+        changes = tuple(remembered_loosened(self.judge.policy, policy))
+        self._apply(Waiting(policy, changes, self.judge.scanner.book), operator)
+        if waiting is not None:  # it goes on waiting, with the same answers
+            kept = with_remembered(waiting.policy, remembered)
+            self.waiting = Waiting(kept, waiting.changes, waiting.book)
+
     @asynccontextmanager
     async def watching(self) -> AsyncIterator[None]:
         """Reload for the length of the block whenever a file of the policy changes."""
+        self.tell_strays()
         task = asyncio.create_task(self._watch())
         try:
             yield
@@ -139,6 +175,16 @@ class Reloader:
         self.judge.scanner.book = change.book
         self.waiting = None
         self.applied += 1
+        self.tell_strays()
+        if self.changed is not None:
+            self.changed()
+
+    def tell_strays(self) -> None:
+        """Log the remembered rules about servers that the policy does not name."""
+        policy = self.judge.policy
+        if policy.remembered is not None:
+            for stray in policy.remembered.strays(policy.server_urls)[:_LISTED]:
+                self.log(f"policy   {stray}")
 
     def _refuse(self, problem: str, count: int) -> None:
         more = f" (and {count - 1} more; mitmgate check tells all)" if count > 1 else ""

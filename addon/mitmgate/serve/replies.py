@@ -27,7 +27,7 @@ async def parsed[T: BaseModel](request: Request, model: type[T]) -> T | Response
     if body is None:
         return problem(413, "body_too_large", f"An answer has at most {BODY_LIMIT} bytes.")
     try:
-        return model.model_validate_json(body)
+        return model.model_validate_json(body, strict=True)
     except ValidationError as error:
         return problem(422, "bad_request", "; ".join(e["msg"] for e in error.errors()))
 

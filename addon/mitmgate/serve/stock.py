@@ -14,8 +14,10 @@ from contextlib import AsyncExitStack, ExitStack
 from pathlib import Path
 
 from mitmgate.judge.judge import Judge
+from mitmgate.mitm.cutting import cut_servers
 from mitmgate.mitm.resolve import resolve
 from mitmgate.mitm.stock import StockAddon
+from mitmgate.policy.remembered import Kept
 from mitmgate.policy.source import PolicySource, locked_file
 from mitmgate.scan.engine import Scanner
 from mitmgate.serve.api import ControlApi
@@ -24,7 +26,9 @@ from mitmgate.serve.control import ControlServer
 from mitmgate.serve.inventory import FILE, kept_inventory
 from mitmgate.serve.launch import glance, open_audit, start_of
 from mitmgate.serve.pipeline import Pipeline
+from mitmgate.serve.remembered import FILE as REMEMBERED
 from mitmgate.serve.state import default_state_dir, hash_key, locked_state
+from mitmgate.serve.switch import KillSwitch
 
 
 class StockService:
@@ -36,7 +40,8 @@ class StockService:
             self._folder = self._stack.enter_context(
                 locked_state(Path(state).absolute() if state else default_state_dir(os.environ))
             )
-            source = PolicySource(Path(policy) if policy else None, locked_file(None))
+            kept = Kept(self._folder / REMEMBERED, hash_key(self._folder))
+            source = PolicySource(Path(policy) if policy else None, locked_file(None), kept)
             rules = source.read()[0].policy
             scanner = Scanner(Books(self._folder).of(rules), hash_key=hash_key(self._folder))
             self._audit = open_audit(self._folder)
@@ -56,7 +61,9 @@ class StockService:
         """Open the control socket, and show the operator key once."""
         core = self.core
         key = secrets.token_urlsafe(24)
-        api = ControlApi(core, lambda: glance(core, listen), key)
+        switch = KillSwitch(core, self._folder, cut_servers)
+        await self._running.enter_async_context(switch.watching())
+        api = ControlApi(core, lambda: glance(core, listen), key, switch=switch)
         kept = kept_inventory(core.judge.inventory, path=self._folder / FILE,
                               policy=core.judge.policy, scanner=core.judge.scanner,
                               log=_log)  # fmt: skip

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from mitmgate.control.models import FindingView, On, Pending, Row, ScopeChoice
+from mitmgate.control.models import FindingView, On, Pending, Row, ScopeChoice, Switch
 from mitmgate.errors import WireError
 from mitmgate.hold.target import Target
+from mitmgate.judge.halt import Halt
 from mitmgate.judge.inputs import ConnectInput, DialInput, EndInput
 from mitmgate.judge.judge import Prepared
 from mitmgate.judge.outcome import Outcome
@@ -82,7 +83,7 @@ def pending_of(
 def without_arguments(pending: Pending) -> Pending:
     """Return *pending* as somebody without the operator key may see it."""
     scopes = tuple(ScopeChoice(on=one.on, covers=one.covers) for one in pending.scopes)
-    return pending.model_copy(update={"arguments": None, "scopes": scopes})
+    return pending.model_copy(update={"arguments": None, "scopes": scopes, "changed": None})
 
 
 def scope_choices(target: Target, row: Row, *, scanner: Scans) -> tuple[ScopeChoice, ...]:
@@ -145,6 +146,13 @@ def arguments_of(outcome: Outcome, prepared: Prepared) -> Any:
     if outcome.subject.channel == "mcp" and isinstance(value, dict):
         return value.get("params", value.get("result", value))
     return value
+
+
+def switch_of(halt: Halt | None) -> Switch:
+    """Return the kill switch as it is shown."""
+    if halt is None:
+        return Switch(on=False)
+    return Switch(on=True, by=halt.by, since=halt.since, reason=halt.reason)
 
 
 def log_line(row: Row) -> str:

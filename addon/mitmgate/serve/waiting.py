@@ -80,13 +80,22 @@ class Waiting:
             if owner == connection and self.queue.drop(key) is not None:
                 self.release(key, Given("deny", "client_left"))
 
+    def halt(self) -> int:
+        """Deny everything that waits, by the kill switch; return how many there were."""
+        return self._deny_all("kill_switch")
+
     def close(self) -> None:
         """Deny everything that waits; the proxy is going down."""
-        for held in self.queue:
-            self.queue.drop(held.id)
-            self.release(held.id, Given("deny", "shutdown"))
+        self._deny_all("shutdown")
         if self._timer is not None:
             self._timer.cancel()
+
+    def _deny_all(self, via: Via) -> int:
+        every = tuple(self.queue)
+        for held in every:
+            self.queue.drop(held.id)
+            self.release(held.id, Given("deny", via))
+        return len(every)
 
     def _schedule(self) -> None:
         if self._timer is not None:

@@ -1,8 +1,8 @@
 """Edits of a user's YAML text: one value changes, and every other line stays as it was.
 
 The smallest part that holds the value is written anew, comments kept, and only if the strict
-reader then reads the new value there and the old values everywhere else. Loaded by the commands
-that edit, never by the proxy.
+reader then reads the new value there and the old values everywhere else. Loaded by what edits: the
+commands, and the proxy when an operator has it remember an answer for ever.
 """
 
 from __future__ import annotations

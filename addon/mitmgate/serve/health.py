@@ -1,0 +1,96 @@
+"""How long things took lately, and how often each rule decided: fixed rings, no history."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterator
+from typing import Final
+
+from mitmgate.control.health import StageTimes
+from mitmgate.judge.outcome import Outcome
+
+KEPT = 1_000
+_RECENT = 10.0  # seconds that the rate of calls is taken over
+_MOST_RULES = 10_000
+STAGES: Final = ("prepare", "conclude", "record", "hold", "whole")
+
+
+class Ring:
+    """The last numbers that came."""
+
+    __slots__ = ("_at", "_size", "_values", "count")
+
+    def __init__(self, size: int = KEPT) -> None:
+        self._values = array("d", bytes(8 * size))
+        self._size = size
+        self._at = 0
+        self.count = 0
+
+    def add(self, value: float) -> None:
+        """Take in *value*; the oldest one leaves."""
+        self._values[self._at] = value
+        self._at = (self._at + 1) % self._size
+        self.count += 1
+
+    def values(self) -> list[float]:
+        """Return what is kept, in no order."""
+        return list(self._values[: min(self.count, self._size)])
+
+
+class Times:
+    """How long each stage of a call took, in seconds, and when the last calls came."""
+
+    __slots__ = ("_calls", "conclude", "hold", "prepare", "record", "whole")
+
+    def __init__(self) -> None:
+        self.prepare, self.conclude, self.record = Ring(), Ring(), Ring()
+        self.hold, self.whole = Ring(), Ring()
+        self._calls = Ring()
+
+    def called(self, started: float, ended: float) -> None:
+        """Take in a request, from its start to its first decision, both by ``perf_counter``."""
+        self._calls.add(ended)
+        self.whole.add(ended - started)
+
+    def rate(self, now: float) -> float:
+        """Return how many calls came a second lately; *now* is ``perf_counter``."""
+        recent = [one for one in self._calls.values() if now - one < _RECENT]
+        if not recent:
+            return 0.0
+        full = self._calls.count > len(recent) >= KEPT
+        return round(len(recent) / (max(now - min(recent), 0.001) if full else _RECENT), 1)
+
+    def stages(self) -> dict[str, StageTimes]:
+        """Return the times of each stage that any call went through."""
+        return {name: _spread(ring) for name, ring in self._rings() if ring.count}
+
+    def _rings(self) -> Iterator[tuple[str, Ring]]:
+        for name in STAGES:
+            yield name, getattr(self, name)
+
+
+def _spread(ring: Ring) -> StageTimes:
+    values = sorted(ring.values())
+    last = len(values) - 1
+    return StageTimes(
+        p50=round(values[last // 2], 9), p95=round(values[min(last, int(0.95 * len(values)))], 9)
+    )
+
+
+class Hits:
+    """How often each rule decided since the proxy started, and when it last did."""
+
+    def __init__(self) -> None:
+        self._hits: dict[str, tuple[int, float]] = {}
+
+    def count(self, outcome: Outcome, now: float) -> None:
+        """Count the rule that decided *outcome*, each one of a batch; *now* since the epoch."""
+        for one in outcome.parts or (outcome,):
+            known = self._hits.get(one.rule)
+            if known is None and len(self._hits) >= _MOST_RULES:
+                return
+            self._hits[one.rule] = (1 if known is None else known[0] + 1), now
+
+    def of(self, rule: str) -> tuple[int, float | None]:
+        """Return how often *rule* decided, and when last."""
+        return self._hits.get(rule, (0, None))
