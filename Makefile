@@ -61,7 +61,7 @@ check: lint ## what to run before every commit: lint and the fast tests
 		--ignore=tests/tui $(addprefix --ignore-glob=tests/,$(LONG))
 
 test: lint .peers/.ready ## everything; this is what CI runs
-	$(BIN)/pytest -q -n 3 --dist worksteal
+	$(BIN)/pytest -q -n 4 --dist worksteal
 
 soak: .venv/.ready .peers/.ready ## the property tests, forty times longer
 	$(BIN)/pytest -q -n 2 --timeout=3600 --hypothesis-profile=deep --ignore=tests/packaging

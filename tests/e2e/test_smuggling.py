@@ -18,7 +18,7 @@ import pytest
 from harness import WEB_NAME, Web
 from http2_client import Http2Client, open_tls
 
-import mitmgate.mitm.gate
+import mitmgate.mitm.kept
 
 HIDDEN = (
     b"POST /hidden HTTP/1.1\r\nhost: docs.upstream.example\r\ncontent-length: 2\r\n\r\n{}"
@@ -73,7 +73,7 @@ def test_the_control_shows_that_the_hidden_request_would_run(
     run_proxy: Callable[..., Any], web: Web, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("clean_request", "to_http1"):
-        monkeypatch.setattr(mitmgate.mitm.gate, name, lambda *_, **__: None)
+        monkeypatch.setattr(mitmgate.mitm.kept, name, lambda *_, **__: None)
     running = run_proxy(http2=True).running
     with tunnel(running.listen, str(running.authority.cert_path), web.port, ["h2"]) as connection:
         post_without_length(connection, web.port)

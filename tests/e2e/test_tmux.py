@@ -41,7 +41,9 @@ class Terminal:
         self._folder = folder
         config = folder / "tmux.conf"
         config.write_text(CONFIG.format(term=term))
-        removed = {"TMUX", "TMUX_PANE", "NO_COLOR", "COLORTERM", "COLORFGBG"}
+        removed = {
+            "TMUX", "TMUX_PANE", "NO_COLOR", "COLORTERM", "COLORFGBG", "COLUMNS", "LINES",
+        }  # fmt: skip
         self._env = {name: value for name, value in os.environ.items() if name not in removed}
         self._env |= {"TMUX_TMPDIR": str(folder), "LC_ALL": "C.UTF-8"} | env
         self._config = config
@@ -99,11 +101,12 @@ def _last(shown: str) -> str:
 
 
 def _later(before: str, shown: str) -> bool:
-    return _hour(shown) != before
+    return _hour(shown) not in ("", before)
 
 
 def _hour(shown: str) -> str:
-    return shown.partition("\n")[0].split()[-1]
+    words = shown.partition("\n")[0].split()  # none while it is being drawn
+    return words[-1] if words else ""
 
 
 type Start = Callable[..., tuple[Terminal, Agent]]

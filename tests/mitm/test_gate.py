@@ -293,7 +293,7 @@ def test_what_comes_behind_a_held_event_is_bounded(monkeypatch: pytest.MonkeyPat
     assert [type(event) for event in sent] == [ResponseData, ResponseProtocolError]
     assert sent[0] == ResponseData(1, b"too much came while an event was held")
     assert (keeper.fed, keeper.cut) == ([b"one"], True)
-    assert keeper.paused == [True, False]
+    assert keeper.paused == [True, True]
 
 
 class Many(Holding):

@@ -88,7 +88,8 @@ _JSON = st.recursive(
 def test_any_tree_is_drawn_within_bounds(value: Any, depth: int, pointer: str) -> None:
     lines = plain(value, marks_of([at(pointer)], None), depth)
     assert len(lines) <= MAX_LINES + 1
-    assert all(line.isprintable() for line in lines)
+    # A mark keeps letters from right to left within their field.
+    assert all(line.replace("\u200e", "").isprintable() for line in lines)
 
 
 def test_a_tree_as_deep_as_json_can_be() -> None:

@@ -33,7 +33,7 @@ from mitmgate.mitm.events import StreamJudge
 from mitmgate.mitm.kept import Keeping
 from mitmgate.mitm.layers import adopt
 from mitmgate.mitm.passthrough import Passages
-from mitmgate.mitm.reach import pause_reading, widen
+from mitmgate.mitm.reach import client_took, pause_reading, widen
 from mitmgate.mitm.sockets import PENDING_BYTES, SocketJudge
 from mitmgate.mitm.streams import HeldEvent, StreamCutError, StreamEndedError
 from mitmgate.mitm.track import Track
@@ -160,6 +160,7 @@ class Gate(Keeping):
         track = self._tracks.get(held.flow.id)
         if track is None or track.stream is None:
             return
+        await client_took(held.flow)
         try:
             held.output = await track.stream.settled(held.token, connection=line_of(held.flow))
         except Exception as error:  # noqa: BLE001 - the stream is cut, and its client is told

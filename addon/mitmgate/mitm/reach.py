@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from contextlib import suppress
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -38,6 +39,18 @@ def pause_reading(flow: http.HTTPFlow, *, paused: bool) -> None:
         transport.pause_reading()
     else:
         transport.resume_reading()
+
+
+async def client_took(flow: http.HTTPFlow) -> None:
+    """Wait until the client of *flow* took what was written to it; return if it left.
+
+    What is written while a layer waits for a hook is written past mitmproxy's own waiting for it.
+    """
+    handler = _handler(flow.client_conn.id)
+    handles = handler.transports.get(handler.client) if handler is not None else None
+    if handles is not None and handles.writer is not None:
+        with suppress(OSError):
+            await handles.writer.drain()
 
 
 def cut_dial(client: str, server: Server) -> None:

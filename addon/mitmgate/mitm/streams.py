@@ -143,6 +143,7 @@ class GateHttpStream(EarlyStream):
             self._queued += len(event.data)
             if self._queued > QUEUED_BYTES:
                 return  # the stream is cut as soon as the held event is settled
+            self._keeper.pause(self.flow, paused=True)  # asyncio's reader may have gone on
         yield from super().handle_event(event)
 
     def state_stream_response_body(self, event: events.Event) -> layer.CommandGenerator[None]:
@@ -156,7 +157,7 @@ class GateHttpStream(EarlyStream):
                 yield from self._judged(judge.finish())
                 yield from super().state_stream_response_body(event)
             else:
-                self._queued = max(0, self._queued - len(event.data))
+                self._taken(len(event.data))
                 yield from self._judged(judge.feed(event.data))
         except StreamEndedError as error:
             self._last_words(error)
@@ -245,10 +246,18 @@ class GateHttpStream(EarlyStream):
         self.handle_event = self._while_holding  # type: ignore[method-assign]
         self._keeper.pause(self.flow, paused=True)
         yield wait
-        self._keeper.pause(self.flow, paused=False)
         del self.handle_event
+        if not self._queued:
+            self._keeper.pause(self.flow, paused=False)
         if self._queued > QUEUED_BYTES:
             raise WireError("stream_too_fast", "too much came while an event was held")
+
+    def _taken(self, size: int) -> None:
+        """Note that *size* bytes of what may have been kept are judged now; read on behind them."""
+        if self._queued:
+            self._queued = max(0, self._queued - size)
+            if not self._queued:
+                self._keeper.pause(self.flow, paused=False)
 
     def _to_server_end(self) -> SendHttp:
         end = RequestProtocolError(self.stream_id, "refused", ErrorCode.KILL)
