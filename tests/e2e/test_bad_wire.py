@@ -247,6 +247,7 @@ def test_a_stream_without_end_that_nobody_reads_waits(
             taken += 1
         assert 0 < taken * len(LINE) < 40 * MB
     assert server.left.wait(20)  # and its leaving reaches the server
+    fates: set[str] = set()
     for _ in range(50):  # the record of it comes with one of the next turns
         go_on()
         fates = {record["fate"] for record in gate.audit() if record["type"] == "completion"}
