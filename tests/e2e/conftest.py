@@ -28,6 +28,7 @@ from harness import (
     serving_mcp,
     serving_tls,
 )
+from warm import WarmPopen
 
 from mitmgate.demo.pki import make_pki
 from mitmgate.mitm.gate import Gate as GateAddon
@@ -73,7 +74,7 @@ def start_gate(tmp_path: Path, pki: tuple[Path, Path]) -> Iterator[Callable[...,
             file.write_text(policy)
             state, captures = folder / "state", folder / "captures"
             log = stack.enter_context((folder / "log").open("w"))  # a pipe that nobody reads fills
-            process = subprocess.Popen(
+            process = WarmPopen(
                 [sys.executable, "-m", "mitmgate", "run", "--listen", "127.0.0.1:0",
                  "--policy", str(file), "--state-dir", str(state), "--capture", str(captures),
                  "--upstream-ca", str(pki[0]), *arguments],

@@ -156,8 +156,12 @@ def test_rules_that_it_writes_wait_for_an_operator(
         assert refused.status_code == 403
     agent = start_agent(gate, mcp.url, "auto")
     agent.ask(call="save_note", arguments=SECRET_NOTE)
-    assert gate.wait_pending()["row"]["tool"] == "save_note"
+    held = gate.wait_pending()
+    assert held["row"]["tool"] == "save_note"
     assert mcp.calls == []
+    with control(gate, key=True) as operator:
+        operator.post(f"/v1/pending/{held['id']}", json={"decision": "deny"})
+    assert agent.read()["error"] is True
 
 
 def test_it_can_turn_the_kill_switch_on_and_not_off(

@@ -20,12 +20,13 @@ import pytest
 from harness import Gate, ended
 from hypothesis import settings
 from volume import NAMES, Ask, Crowd, Sites, Visit, policy, serving, visits
+from warm import WarmPopen
 
 from mitmgate.demo.pki import make_pki
 from mitmgate.mitm.gate import Gate as GateAddon
 
 DEEP = settings.get_current_profile_name() == "deep"
-COUNT = 10_000 if DEEP else 2_000
+COUNT = 10_000 if DEEP else 1_200
 PARTS = 5  # of the whole, after each of which memory is looked at
 GROWTH = 1.05 if DEEP else 1.15  # of the last two parts; in 2,000 some caches still fill
 PROBES = 200
@@ -67,7 +68,7 @@ def start(pki: tuple[Path, Path], tmp_path: Path) -> Iterator[Callable[[str], Ga
         def begin(text: str) -> Gate:
             file, state = tmp_path / "policy.yaml", tmp_path / "state"
             file.write_text(text)
-            process = subprocess.Popen(
+            process = WarmPopen(
                 [sys.executable, str(COMPILED), "run", "--listen", "127.0.0.1:0", "--http2",
                  "--policy", str(file), "--state-dir", str(state), "--capture",
                  str(tmp_path / "captures"), "--upstream-ca", str(pki[0])],

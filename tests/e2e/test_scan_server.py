@@ -19,6 +19,7 @@ from typing import Any
 
 import jsonschema  # type: ignore[import-untyped]
 import pytest
+from warm import WarmPopen
 
 from mitmgate.cli.app import invoke
 from mitmgate.demo.pki import make_pki
@@ -50,7 +51,7 @@ def scan(capsys: pytest.CaptureFixture[str]) -> Scan:
 @contextmanager
 def running(*options: str) -> Iterator[str]:
     """Run the poisoned server; gives its origin."""
-    process = subprocess.Popen(
+    process = WarmPopen(
         [sys.executable, str(POISONED), *options], stdout=subprocess.PIPE, text=True
     )
     try:

@@ -26,6 +26,7 @@ from both_ends import (
 from harness import MCP_NAME, Gate, ended
 from raw_peers import Head, Peer, Upstream
 from specification import LEGACY, MODERN, REVISIONS, Exchange, Json, exchanges
+from warm import WarmPopen
 
 POLICY = f"""\
 version: 1
@@ -58,7 +59,7 @@ def line(pki: tuple[Path, Path]) -> Iterator[Line]:
         policy.write_text(POLICY.replace("PORT", str(listener.getsockname()[1])))
         # A pipe that nobody reads would be full after some hundred decisions.
         with log.open("w") as stderr:
-            process = subprocess.Popen(
+            process = WarmPopen(
                 [sys.executable, "-m", "mitmgate", "run", "--listen", "127.0.0.1:0", "--policy",
                  str(policy), "--state-dir", str(state), "--upstream-ca", str(pki[0])],
                 stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, text=True,

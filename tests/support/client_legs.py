@@ -18,6 +18,7 @@ from pathlib import Path
 from conformance import Outcome, read_checks
 from harness import Gate, ended
 from peers import CONFORMANCE, NODE
+from warm import WarmPopen
 
 from mitmgate.ca.authority import ensure_ca
 from mitmgate.demo.pki import make_pki
@@ -102,7 +103,7 @@ def forward_gate(folder: Path, upstream_ca: Path) -> Iterator[Gate]:
     state, captures, policy = folder / "state", folder / "captures", folder / "policy.yaml"
     policy.write_text(FORWARD_POLICY)
     with (folder / "log").open("w") as log:
-        process = subprocess.Popen(
+        process = WarmPopen(
             [sys.executable, "-m", "mitmgate", "run", "--listen", "127.0.0.1:0",
              "--policy", str(policy), "--state-dir", str(state), "--capture", str(captures),
              "--upstream-ca", str(upstream_ca)],

@@ -18,6 +18,7 @@ from typing import Any
 
 import httpx
 import uvicorn
+from warm import WarmPopen, warm_run
 
 from mitmgate.ca.authority import ensure_ca
 from mitmgate.cli.env import variables
@@ -241,10 +242,7 @@ def mitmgate(
     *arguments: str, environment: dict[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run one command of ours to its end."""
-    return subprocess.run(
-        [sys.executable, "-m", "mitmgate", *arguments], capture_output=True, text=True,
-        timeout=60, check=False, stdin=subprocess.DEVNULL, env=environment or dict(os.environ),
-    )  # fmt: skip
+    return warm_run([sys.executable, "-m", "mitmgate", *arguments], environment=environment)
 
 
 def ended(process: subprocess.Popen[str]) -> None:
@@ -257,7 +255,7 @@ class Agent:
     """A real SDK client in a process of its own that was given environment variables only."""
 
     def __init__(self, url: str, mode: str, environment: dict[str, str]) -> None:
-        self.process = subprocess.Popen(
+        self.process = WarmPopen(
             [sys.executable, "-m", "mitmgate.demo.client", url, mode],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
             env=environment,

@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 from harness import MCP_NAME, Gate
 from peers import NODE, NODE_MODULES, python_of
+from warm import IMPORTS, WarmPopen
 
 PROGRAMS = Path(__file__).parents[1] / "peers"
 WAIT = 30.0
@@ -60,9 +61,10 @@ class Program:
     """A process that is spoken to in JSON lines; nothing it says is waited for without end."""
 
     def __init__(self, command: list[str], environment: dict[str, str] | None = None) -> None:
+        start = WarmPopen if command[0] in IMPORTS else subprocess.Popen
         self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115 - open while the process lives
         self._lines: queue.Queue[str] = queue.Queue()
-        self.process = subprocess.Popen(
+        self.process = start(
             command, env=environment, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors,
         )  # fmt: skip

@@ -25,6 +25,7 @@ from mcp.client import Client
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
 from sdk_clients import PROGRAMS, Program
+from warm import WarmPopen
 
 KEY = "AKIA" + "QYLPMN5HHHFPZAM2"
 MARK = "[aws-access-key:1]"
@@ -279,7 +280,7 @@ class Wires:
         policy, state, captures = folder / "policy.yaml", folder / "state", folder / "captures"
         policy.write_text(text)
         with (folder / "log").open("w") as log:  # a pipe that nobody reads would be full
-            process = subprocess.Popen(
+            process = WarmPopen(
                 [sys.executable, "-m", "mitmgate", "run", "--listen", "127.0.0.1:0",
                  "--policy", str(policy), "--state-dir", str(state), "--capture", str(captures),
                  "--upstream-ca", str(self.upstream_ca)],

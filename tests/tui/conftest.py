@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.tui import settling
 from tests.tui.fakes import (
     KEY,
     NOW,
@@ -37,6 +38,8 @@ __all__ = [
     "KEY", "NOW", "PATHS", "PREVIEW", "SCOPES", "Desk", "FakeClock", "FakeProxy", "OpenDesk",
     "make_pending", "make_row",
 ]  # fmt: skip
+
+settling.install()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -67,10 +70,13 @@ class Desk:
     app: Console
     pilot: Pilot[None]
 
-    async def until(self, condition: Callable[[], object], *, seconds: float = 15) -> None:
+    async def until(self, condition: Callable[[], object], *, seconds: float = 60) -> None:
         async with asyncio.timeout(seconds):
             while not condition():
+                self.app.drain()
                 await self.pilot.pause()
+                if not condition():
+                    await asyncio.sleep(0.005)  # a timer's turn
 
     async def shows(self, text: str) -> None:
         await self.until(lambda: text in self.text())
@@ -82,10 +88,19 @@ class Desk:
             await self.until(lambda: self.app._intent is None)
 
     async def arm(self) -> None:
-        """Let the selection rest until the keys count."""
+        """Let the selection rest until the keys count, with all drawn that was on its way."""
         await self.pilot.pause()
         self.clock.advance(1.0)
-        await self.until(lambda: self.app.armed)
+        async with asyncio.timeout(60):
+            while not await self._rests():
+                # What came late started the wait again.
+                self.clock.advance(0.4)
+
+    async def _rests(self) -> bool:
+        for _ in range(2):
+            self.app.drain()
+            await self.pilot.pause()
+        return self.app.armed
 
     async def hold(self, *calls: Pending) -> None:
         """Let *calls* wait, and the screen show them."""
