@@ -103,7 +103,7 @@ def test_the_capture_of_a_killed_proxy_still_replays(gate: Gate, web: Web) -> No
         assert traffic.enough.wait(60)
         gate.process.kill()
         gate.process.wait(20)
-    [capture] = [path for path in gate.captures.iterdir() if "golden" not in path.name]
+    [capture] = [path for path in gate.captures.glob("*.jsonl") if "golden" not in path.name]
     types = [json.loads(line)["type"] for line in capture.read_text().splitlines()]
     assert types[0] == "capture"
     assert "close" not in types

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import quote
 
@@ -131,7 +132,7 @@ def _judge_all(recording: Recording, inputs: list[Input]) -> list[str]:
     judge = Judge(POLICY, SCANNER)
     for given in inputs:
         outcome = judge.conclude(judge.prepare(given), now=0.0)
-        assert recording.input(given)
+        assert recording.input(given, now=0.0)
         assert outcome is None or recording.outcome(outcome)
     recording.close()
     assert recording.failure is None
@@ -153,7 +154,7 @@ def test_exchanges_are_numbered_and_golden_lines_name_their_input(recording: Rec
     lines = [json.loads(line) for line in capture.splitlines()]
     assert [line.get("exchange") for line in lines] == [None, 1, 2, 2, None]
     (outcome,) = [json.loads(line) for line in golden.splitlines()]
-    assert (outcome["input"], outcome["exchange"], outcome["verdict"]) == (3, 2, "ask")
+    assert (outcome["exchange"], outcome["message"], outcome["verdict"]) == (2, "0", "ask")
 
 
 def test_an_answer_of_the_operator_stands_beside_its_question(recording: Recording) -> None:
@@ -161,13 +162,15 @@ def test_an_answer_of_the_operator_stands_beside_its_question(recording: Recordi
     given = _request(_call({}))
     outcome = judge.conclude(judge.prepare(given), now=0.0)
     assert outcome is not None
-    assert recording.input(given)
+    assert recording.input(given, now=0.0)
     assert recording.outcome(outcome)
     resolution = Resolution(outcome.id, "allow", "console", None, None, 0.0)
     assert recording.resolution(outcome, resolution)
     recording.close()
     line = json.loads(recording.path.read_text().splitlines()[2])
-    assert (line["type"], line["input"], line["answer"]) == ("resolution", 2, "allow")
+    assert (line["type"], line["exchange"], line["message"], line["answer"]) == (
+        "resolution", 1, 0, "allow",
+    )  # fmt: skip
 
 
 def test_an_input_that_defeats_the_encoder_is_kept_as_incomplete(
@@ -179,3 +182,41 @@ def test_an_input_that_defeats_the_encoder_is_kept_as_incomplete(
     monkeypatch.setattr("mitmgate.judge.recording.encode_input", broken)
     capture, _ = _judge_all(recording, [_request(_call({}))])
     assert json.loads(capture.splitlines()[1])["body"]["incomplete"] == "failed"
+
+
+def test_what_is_in_force_stands_in_the_header_and_its_changes_where_they_came(
+    recording: Recording,
+) -> None:
+    assert recording.policy("sha256:1", "enforce", ["canary.a"])
+    _judge_one(recording, "a1b2c3-1")
+    assert recording.policy("sha256:2", "shadow", [])
+    _judge_one(recording, "a1b2c3-2")
+    recording.close()
+    header, *lines = [json.loads(line) for line in recording.path.read_text().splitlines()]
+    told = (header["policy"], header["mode"], header["canaries"], header["run"])
+    assert told == ("sha256:1", "enforce", ["canary.a"], "a1b2c3")
+    assert [line["type"] for line in lines] == ["request", "policy", "request", "close"]
+    assert [line.get("id") for line in lines] == ["a1b2c3-1", None, "a1b2c3-2", None]
+    assert lines[1] | {"at": 0} == {
+        "type": "policy", "policy": "sha256:2", "mode": "shadow", "canaries": [], "at": 0,
+    }  # fmt: skip
+
+
+def test_an_outcome_whose_input_was_not_taken_is_left_out(recording: Recording) -> None:
+    given = _request(_call({}))
+    judge = Judge(POLICY, SCANNER)
+    outcome = judge.conclude(judge.prepare(given), now=0.0)
+    assert outcome is not None
+    assert recording.outcome(outcome)
+    _judge_one(recording, "b-1")
+    recording.close()
+    assert recording.failure is None
+    assert len(golden_path(recording.path).read_text().splitlines()) == 1
+
+
+def _judge_one(recording: Recording, exchange: str) -> None:
+    judge, given = Judge(POLICY, SCANNER), replace(_request(_call({})), exchange=exchange)
+    outcome = judge.conclude(judge.prepare(given), now=0.0)
+    assert outcome is not None
+    assert recording.input(given, now=0.0)
+    assert recording.outcome(outcome)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from mitmgate.judge.outcome import Completion, Outcome, Resolution, Subject
 from mitmgate.judge.records import (
     completion_record,
-    golden_line,
+    golden_lines,
     outcome_record,
     resolution_record,
 )
@@ -49,7 +49,7 @@ def test_a_secret_in_a_name_or_a_pointer_is_taken_out() -> None:
     outcome = replace(OUTCOME, subject=subject, findings=(finding,), reason=f"at /params/{KEY}")
     for record in (
         outcome_record(outcome, time=0.0, scanner=SCANNER),
-        golden_line(outcome, line=2, exchange=1, scanner=SCANNER),
+        *golden_lines(outcome, exchange=1, message=0, scanner=SCANNER),
     ):
         assert KEY not in json.dumps(record)
         assert record["tool"] == "[redacted]"
@@ -68,9 +68,9 @@ def test_a_name_in_which_something_was_found_is_not_told() -> None:
     outcome = replace(OUTCOME, findings=findings, edits=edits)
     told = [each["pointer"] for each in outcome_record(outcome, time=0.0)["findings"]]
     assert told == list(pointers.values())
-    golden = golden_line(outcome, line=2, exchange=1)
+    (golden,) = golden_lines(outcome, exchange=1, message=0)
     assert sorted(pointer for _, pointer in golden["findings"]) == sorted(pointers.values())
-    assert [pointer for pointer, _ in golden["edits"]] == ["/params/*"]
+    assert golden["effects"] == ["edit /params/* secret.aws-access-key"]
 
 
 def test_a_name_as_long_as_a_body_is_cut() -> None:
@@ -98,6 +98,23 @@ def test_a_golden_line_holds_nothing_that_changes_from_run_to_run() -> None:
     other = replace(
         OUTCOME, exchange="y-9", policy="sha256:2", reason="r", agent_reason="x", subject=subject
     )
-    line = golden_line(OUTCOME, line=3, exchange=1)
-    assert line == golden_line(other, line=3, exchange=1)
-    assert line["edits"] == [["/params/a", "[aws-access-key:1]"]]
+    (line,) = golden_lines(OUTCOME, exchange=1, message=2)
+    assert [line] == golden_lines(other, exchange=1, message=2)
+    assert line["message"] == "2"
+    assert line["effects"] == ["edit /params/a secret.aws-access-key"]
+
+
+def test_a_secret_in_a_place_leaves_the_line_readable() -> None:
+    finding = replace(FINDING, pointer=f"/params/{KEY}")
+    edit = replace(EDIT, pointer=f"/params/{KEY}")
+    outcome = replace(OUTCOME, findings=(finding,), edits=(edit,), enforced=False)
+    (line,) = golden_lines(outcome, exchange=1, message=4, scanner=SCANNER)
+    assert KEY not in json.dumps(line)
+    assert (line["exchange"], line["message"]) == (1, "4")
+    assert line["effects"] == ["edit [redacted] secret.aws-access-key", "shadow"]
+
+
+def test_a_name_in_which_something_was_found_is_not_told_as_the_tool() -> None:
+    outcome = replace(OUTCOME, findings=(replace(FINDING, pointer="/params/name"),), edits=())
+    (line,) = golden_lines(outcome, exchange=1, message=0)
+    assert (line["tool"], line["method"]) == ("*", "tools/call")

@@ -16,16 +16,15 @@ import pytest
 from mitmgate.errors import ConfigError
 from mitmgate.record.capture import CaptureWriter, Sink, golden_path
 
-HEADER = {"tool": "t", "policy": "p", "mode": "enforce"}
+HEADER = {"tool": "t", "policy": "p", "mode": "enforce", "shadow": False, "started": 0.0}
 
 
 def _writer(folder: Path, *, queue_size: int = 10_000, queue_bytes: int = 1 << 20) -> CaptureWriter:
-    return CaptureWriter(
-        folder, header=HEADER, time=0, queue_size=queue_size, queue_bytes=queue_bytes
-    )
+    return CaptureWriter(folder, header=HEADER, queue_size=queue_size, queue_bytes=queue_bytes)
 
 
 def _line(number: int, sink: Sink) -> None:
+    sink.exchange()
     sink.golden({"line": sink.capture({"number": number})})
 
 
@@ -40,7 +39,7 @@ def test_close_writes_everything_in_order_between_header_and_end(tmp_path: Path)
     assert all(writer.offer(partial(_line, number)) for number in range(500))
     writer.close()
     lines = [json.loads(line) for line in writer.path.read_text().splitlines()]
-    assert lines[0] == {"v": 1, "type": "capture", **HEADER}
+    assert lines[0] == {"v": 2, "type": "capture", **HEADER}
     assert [line["number"] for line in lines[1:-1]] == list(range(500))
     assert lines[-1] == {"type": "close", "lines": 501}
     golden = golden_path(writer.path).read_text().splitlines()
@@ -49,12 +48,15 @@ def test_close_writes_everything_in_order_between_header_and_end(tmp_path: Path)
 
 def test_the_files_are_named_after_time_and_process_and_are_private(tmp_path: Path) -> None:
     first, second = _writer(tmp_path / "new"), _writer(tmp_path / "new")
+    for writer in (first, second):
+        assert writer.offer(partial(_line, 1))
     first.close()
     second.close()
     assert first.path.name.startswith("capture-19700101T000000Z-")
     assert second.path.name != first.path.name
-    modes = {stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "new").iterdir()}
-    assert modes == {0o600}
+    files = list((tmp_path / "new").iterdir())
+    assert len(files) == 6
+    assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
     assert stat.S_IMODE((tmp_path / "new").stat().st_mode) == 0o700
 
 
@@ -109,9 +111,11 @@ from itertools import count
 from pathlib import Path
 from mitmgate.record.capture import CaptureWriter
 mode = sys.argv[2]
-writer = CaptureWriter(Path(sys.argv[1]), header={}, time=0)
+header = {"tool": "t", "policy": "p", "mode": "enforce", "shadow": False, "started": 0}
+writer = CaptureWriter(Path(sys.argv[1]), header=header)
 def job(number, written):
     def run(sink):
+        sink.exchange()
         sink.golden({"line": sink.capture({"number": number, "text": "x" * 3000})})
         written.set()
     return run
@@ -141,7 +145,7 @@ def _start(folder: Path, mode: str) -> subprocess.Popen[str]:
 
 
 def _capture(folder: Path) -> Path:
-    return next(p for p in folder.iterdir() if ".golden." not in p.name)
+    return next(p for p in folder.glob("*.jsonl") if ".golden." not in p.name)
 
 
 def test_kill_9_leaves_whole_lines_and_no_golden_line_without_its_input(tmp_path: Path) -> None:

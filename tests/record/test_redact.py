@@ -199,3 +199,13 @@ def _places(text: str) -> list[tuple[str, int, int]]:
 
 def _rules(text: str) -> list[str]:
     return [rule for rule, _, _ in _places(text)]
+
+
+def test_a_value_that_is_seen_again_and_again_keeps_its_number(
+    redactor: Redactor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mitmgate.record.redact._REMEMBERED", 3)
+    first = redactor.opaque("often")
+    for number in range(10):
+        redactor.opaque(f"once {number}")
+        assert redactor.opaque("often") == first

@@ -103,7 +103,7 @@ def record(tmp_path: Path, scanner: Scanner) -> Record:
         )
         for given in inputs:
             outcome = judge.conclude(judge.prepare(given), now=0.0)
-            assert recording.input(given)
+            assert recording.input(given, now=0.0)
             if outcome is None:
                 continue
             assert recording.outcome(outcome)

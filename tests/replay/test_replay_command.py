@@ -11,6 +11,7 @@ import pytest
 from mitmgate.cli.app import invoke
 from mitmgate.judge.inputs import Input
 from mitmgate.record.capture import golden_path
+from mitmgate.record.meta import meta_path, read_meta, write_meta
 
 SAME, DIFFERENT, UNUSABLE, WEAKER = 0, 1, 2, 3
 type Damage = Callable[[Path], object]
@@ -146,7 +147,7 @@ BAD: dict[str, tuple[Damage, str]] = {
     "an empty file": (lambda c: c.write_bytes(b""), ":1: the file is empty"),
     "bytes that are no text": (lambda c: c.write_bytes(b"\xff\xfe\n"), ":1: the line is not UTF-8"),
     "a file that is no capture": (lambda c: c.write_bytes(b"{}\n"), ":1: the first line is not"),
-    "an unknown version": (lambda c: _edit(c, b'{"v":1', b'{"v":2'), ":1: capture version 2"),
+    "an unknown version": (lambda c: _edit(c, b'{"v":2', b'{"v":1'), ":1: capture version 1"),
     "an unknown key": (lambda c: _edit(c, b'"at":', b'"x":1,"at":'),
                        ":2: unknown or missing keys: x"),
     "an unknown type": (lambda c: _edit(c, b':"end"', b':"fin"'), "unknown type 'fin'"),
@@ -154,10 +155,10 @@ BAD: dict[str, tuple[Damage, str]] = {
     "a line that is gone": (lambda c: _edit(c, c.read_bytes().splitlines(True)[4], b""),
                             "lines were written"),
     "a line after the end": (lambda c: c.write_bytes(c.read_bytes() + b"{}\n"), "after the end"),
-    "a golden line with an unknown key": (lambda c: _edit_golden(c, b'"v":1', b'"v":1,"x":2'),
+    "a golden line with an unknown key": (lambda c: _edit_golden(c, b'"v":2', b'"v":2,"x":2'),
                                           "golden.jsonl:1: unknown or missing keys: x"),
-    "a golden line of another version": (lambda c: _edit_golden(c, b'"v":1', b'"v":9'),
-                                         "golden.jsonl:1: version 9"),
+    "a golden line of another version": (lambda c: _edit_golden(c, b'"v":2', b'"v":9'),
+                                         "golden.jsonl:1: golden version 9"),
     "a golden line with a bad verdict": (lambda c: _edit_golden(c, b'"allow"', b'"maybe"'),
                                          "not a verdict"),
     "a golden line twice": (lambda c: golden_path(c).write_bytes(
@@ -179,10 +180,65 @@ def test_what_is_damaged_is_unusable_and_said(
 
 
 def test_a_capture_without_exchanges_is_unusable(
-    record: Record, policy: Path, capsys: pytest.CaptureFixture[str]
+    captured: Path, policy: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert _replay(record([]), policy) == UNUSABLE
-    assert "nothing was recorded" in capsys.readouterr().err
+    header = captured.read_bytes().splitlines(keepends=True)[0]
+    captured.with_name("a.jsonl").write_bytes(header)
+    captured.with_name("a.golden.jsonl").touch()
+    for path in (captured.with_name("a.jsonl"), captured.parent):
+        assert _replay(path, policy) == UNUSABLE
+        assert "a.jsonl: nothing was recorded here" in capsys.readouterr().err
+
+
+def test_a_run_without_traffic_leaves_no_files(record: Record) -> None:
+    path = record([])
+    assert list(path.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("lost", ["golden", "meta"])
+def test_what_lies_beside_a_capture_that_is_missing_is_unusable(
+    captured: Path, policy: Path, capsys: pytest.CaptureFixture[str], lost: str
+) -> None:
+    beside = {"golden": golden_path, "meta": meta_path}[lost](captured.with_name("gone.jsonl"))
+    beside.touch()
+    assert _replay(captured.parent, policy) == UNUSABLE
+    assert f"{beside.name}: its capture is missing" in capsys.readouterr().err
+
+
+EDITED: dict[str, tuple[Damage, str]] = {
+    "a golden verdict": (lambda c: _edit_golden(c, b'"verdict":"deny"', b'"verdict":"ask"'),
+                         "golden.jsonl"),
+    "a call": (lambda c: _edit(c, b'found [', b'there [', ), ".jsonl"),
+    "a line that is taken out of the end": (
+        lambda c: c.write_bytes(b"".join(c.read_bytes().splitlines(keepends=True)[:-1])), ".jsonl"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("edit", "name"), EDITED.values(), ids=EDITED)
+def test_what_was_edited_by_hand_is_unusable_until_it_is_sealed(
+    captured: Path, policy: Path, capsys: pytest.CaptureFixture[str], edit: Damage, name: str
+) -> None:
+    edit(captured)
+    assert _replay(captured, policy) == UNUSABLE
+    assert f"{name}: is not what its meta file says: edited by hand" in capsys.readouterr().err
+    assert _replay(captured, policy, "--update") == SAME
+    assert _replay(captured, policy) == SAME
+
+
+def test_a_capture_without_a_meta_file_is_compared_and_that_is_said(
+    captured: Path, policy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    meta_path(captured).unlink()
+    assert _replay(captured, policy) == SAME
+    assert "1 capture without sums in a meta file" in capsys.readouterr().out
+
+
+def test_a_damaged_meta_file_is_unusable(
+    captured: Path, policy: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    meta_path(captured).write_text("version: 2\n")
+    assert _replay(captured, policy) == UNUSABLE
+    assert ".meta.yaml:1: " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("name", ["missing", ".", "x.golden.jsonl"])
@@ -209,6 +265,9 @@ def test_a_capture_whose_proxy_was_killed_replays_as_far_as_it_goes(
     captured.write_bytes(b"".join(captured.read_bytes().splitlines(keepends=True)[:-1]))
     golden = golden_path(captured)
     golden.write_bytes(b"".join(golden.read_bytes().splitlines(keepends=True)[:-2]))
+    meta = read_meta(captured)
+    assert meta is not None
+    write_meta(captured, meta.model_copy(update={"complete": False, "sha256": None}))
     assert _replay(captured, policy) == SAME
     out = capsys.readouterr().out
     assert "without an end" in out

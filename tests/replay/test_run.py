@@ -24,8 +24,9 @@ from mitmgate.judge.inputs import (
 from mitmgate.judge.judge import Judge
 from mitmgate.policy.load import load_policy
 from mitmgate.record.capture import golden_path
-from mitmgate.replay.capture import InputLine, read_capture
+from mitmgate.replay.capture import read_capture
 from mitmgate.replay.compare import Comparison
+from mitmgate.replay.entries import InputLine
 from mitmgate.replay.golden import read_golden
 from mitmgate.replay.run import Replayed, replay
 from mitmgate.scan.engine import Scanner

@@ -13,12 +13,12 @@ import pytest
 from judging import KEY, call, make_judge, request, scanner, with_scan
 from piping import Audit, until
 
-from mitmgate.cli.replay import replay_files
 from mitmgate.control.models import DecideRequest
 from mitmgate.judge.inputs import Input
 from mitmgate.judge.recording import Recording, Run, open_recording
 from mitmgate.mitm.core import Ruling
 from mitmgate.serve.pipeline import Pipeline
+from mitmgate.serve.replaying import run_files
 
 UNATTENDED = ("unattended: wait", "unattended: deny")
 
@@ -60,7 +60,7 @@ class Live:
         """Return the exit code of a replay under the same policy, and the lines of the capture."""
         self.capture.close()
         assert self.capture.failure is None
-        compared, _ = replay_files([self.capture.path], self.policy)
+        compared = run_files([self.capture.path], self.policy)
         lines = self.capture.path.read_text().splitlines()
         return compared.exit_code, [json.loads(line) for line in lines]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -38,6 +38,8 @@ class Capture:
 
     refuses: frozenset[str] = frozenset()
     taken: list[object] = field(default_factory=list)
+    in_force: list[tuple[str, ...]] = field(default_factory=list)
+    times: list[float] = field(default_factory=list)
 
     def _take(self, kind: str, value: object) -> bool:
         if kind in self.refuses:
@@ -45,7 +47,12 @@ class Capture:
         self.taken.append(value)
         return True
 
-    def input(self, given: Input) -> bool:
+    def policy(self, policy: str, mode: str, canaries: Sequence[str]) -> bool:
+        self.in_force.append((policy, mode, *canaries))
+        return "policy" not in self.refuses
+
+    def input(self, given: Input, *, now: float) -> bool:
+        self.times.append(now)
         return self._take("input", given)
 
     def outcome(self, outcome: Outcome) -> bool:

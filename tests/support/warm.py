@@ -23,7 +23,7 @@ from peers import PEERS
 
 __all__ = ["IMPORTS", "WarmPopen", "warm_run"]
 
-SERVER = Path(__file__).parents[1] / "peers" / "warm.py"
+SERVER = Path(__file__).parents[1] / "peers" / "warm_forks.py"
 SUBREAPER = 36
 SIZE = 8
 # What each interpreter imports before its first fork.

@@ -35,7 +35,6 @@ from mitmgate.judge.inputs import (
 )
 from mitmgate.judge.records import (
     completion_record,
-    golden_line,
     outcome_record,
     resolution_record,
 )
@@ -46,7 +45,6 @@ __all__ = [
     "completion_record",
     "decode_input",
     "encode_input",
-    "golden_line",
     "incomplete_input",
     "is_incomplete",
     "is_lost",

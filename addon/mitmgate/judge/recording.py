@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import secrets
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from mitmgate.judge.inputs import (
     RequestInput,
 )
 from mitmgate.judge.outcome import Outcome, Resolution
-from mitmgate.judge.records import golden_line
+from mitmgate.judge.records import golden_lines
 from mitmgate.policy.verdict import Verdict
 from mitmgate.record.capture import CaptureWriter, Sink
 from mitmgate.record.lines import encode_line
@@ -47,19 +47,22 @@ class Run:
 
 @dataclass(slots=True)
 class _Exchange:
-    """An exchange in the capture: its ordinal, its last line, the lines that asked a person."""
+    """An exchange in the capture: its number, how many of its inputs stand there, which asked.
+
+    ``asked`` holds the ordinals of inputs by the numbers of their outcomes.
+    """
 
     ordinal: int
-    line: int = 0
+    inputs: int = 0
     asked: dict[int, int] = field(default_factory=dict)
 
 
 class Recording:
     """One capture being written; every method but ``close`` returns at once.
 
-    ``input``, ``outcome``, ``resolution``, ``grant``, ``undo`` and ``switch`` give False when
-    the record will not be written: then the caller denies (code ``capture_full``). An outcome
-    follows its input directly.
+    ``policy``, ``input``, ``outcome``, ``resolution``, ``grant``, ``undo`` and ``switch`` give
+    False when the record will not be written: then the caller denies (code ``capture_full``). An
+    outcome follows its input directly.
     """
 
     def __init__(
@@ -77,7 +80,6 @@ class Recording:
         self._started = started
         self._exchanges: dict[str, _Exchange] = {}
         self._late: OrderedDict[str, _Exchange] = OrderedDict()
-        self._count = 0
 
     @property
     def path(self) -> Path:
@@ -94,9 +96,22 @@ class Recording:
         """Whether more waits to be written than should."""
         return self._writer.crowded
 
-    def input(self, given: Input) -> bool:
-        """Take an input, in the order in which inputs are concluded."""
-        at = self._at()
+    def policy(self, policy: str, mode: str, canaries: Sequence[str]) -> bool:
+        """Take in what is in force from now on: a policy's hash, its mode, the canaries' rules."""
+        told = {"policy": policy, "mode": mode, "canaries": list(canaries)}
+        line = {"type": "policy", **told, "at": self._at()}
+
+        def write(sink: Sink) -> None:
+            if sink.ready:
+                sink.capture(line)
+            else:
+                sink.header |= told
+
+        return self._writer.offer(write)
+
+    def input(self, given: Input, *, now: float) -> bool:
+        """Take an input that is concluded at *now*, in the order in which inputs are."""
+        at = now - self._started
         return self._writer.offer(
             lambda sink: self._write_input(sink, given, at), size=_size(given)
         )
@@ -132,11 +147,18 @@ class Recording:
         self._writer.close()
 
     def _at(self) -> float:
-        return round(self._clock() - self._started, 3)
+        return self._clock() - self._started
 
     def _write_input(self, sink: Sink, given: Input, at: float) -> None:
-        exchange = self._exchange(given.exchange)
-        exchange.line = sink.capture(self._line(given, exchange.ordinal, at))
+        exchange = self._exchanges.get(given.exchange)
+        named = {"id": given.exchange} if exchange is None else {}
+        if exchange is None:
+            if not sink.ready:
+                sink.header["run"] = given.exchange.rpartition("-")[0]
+            exchange = self._exchanges[given.exchange] = _Exchange(sink.exchange())
+        place = {"exchange": exchange.ordinal, "message": exchange.inputs, "at": at, **named}
+        exchange.inputs += 1
+        sink.capture(self._line(given, place))
         if isinstance(given, EndInput):
             self._exchanges.pop(given.exchange, None)
             if exchange.asked:  # an answer can still come: for a retry
@@ -145,11 +167,16 @@ class Recording:
                     self._late.popitem(last=False)
 
     def _write_outcome(self, sink: Sink, outcome: Outcome) -> None:
-        exchange = self._exchange(outcome.exchange)
-        line, ordinal = exchange.line, exchange.ordinal
-        sink.golden(golden_line(outcome, line=line, exchange=ordinal, scanner=self._scanner))
+        exchange = self._exchanges.get(outcome.exchange)
+        if exchange is None:
+            return
+        message = exchange.inputs - 1
+        for line in golden_lines(
+            outcome, exchange=exchange.ordinal, message=message, scanner=self._scanner
+        ):
+            sink.golden(line)
         if outcome.verdict is Verdict.ASK:
-            exchange.asked[outcome.number] = line
+            exchange.asked[outcome.number] = message
 
     def _write_resolution(
         self, sink: Sink, outcome: Outcome, resolution: Resolution, at: float
@@ -176,10 +203,9 @@ class Recording:
         if exchange is None or outcome.number not in exchange.asked:
             return None
         asked = exchange.asked[outcome.number]
-        return {"exchange": exchange.ordinal, "at": at, "input": asked, "number": outcome.number}
+        return {"exchange": exchange.ordinal, "message": asked, "at": at}
 
-    def _line(self, given: Input, ordinal: int, at: float) -> dict[str, Any]:
-        place = {"exchange": ordinal, "at": at}
+    def _line(self, given: Input, place: dict[str, Any]) -> dict[str, Any]:
         try:
             record = {**encode_input(given, self._redactor), **place}
             if self._redactor.clean(encode_line(record).decode()):
@@ -187,13 +213,6 @@ class Recording:
         except Exception:  # noqa: BLE001, S110  one input that defeats us must not end the capture
             pass
         return {**incomplete_input(given), **place}
-
-    def _exchange(self, key: str) -> _Exchange:
-        exchange = self._exchanges.get(key)
-        if exchange is None:
-            self._count += 1
-            exchange = self._exchanges[key] = _Exchange(self._count)
-        return exchange
 
 
 def open_recording(
@@ -210,9 +229,10 @@ def open_recording(
     started = clock()
     header = {
         "tool": f"mitmgate {__version__}", "policy": run.policy, "mode": run.mode,
-        "started": round(started, 3), "shadow": run.shadow,
+        "shadow": run.shadow, "started": started, "run": "", "keep": [], "segment": 1,
+        "canaries": [],
     }  # fmt: skip
-    writer = CaptureWriter(folder, header=header, time=started)
+    writer = CaptureWriter(folder, header=header)
     return Recording(writer, scanner, clock=clock, started=started)
 
 

@@ -13,12 +13,12 @@ from typing import Any
 from mitmgate.judge.outcome import Completion, Outcome, Resolution
 from mitmgate.policy.verdict import Verdict
 from mitmgate.record.audit import base_record
-from mitmgate.record.scrub import Scans, scrub
+from mitmgate.record.scrub import REDACTED, Scans, scrub
 from mitmgate.scan.engine import DERIVED_MARK, KEY_MARK
 from mitmgate.scan.finding import Finding
 from mitmgate.wire.edit import Change, Cut, Edit, Swap
 
-GOLDEN_VERSION = 1
+GOLDEN_VERSION = 2
 _LONGEST = 300
 _MOST_FINDINGS = 50
 
@@ -105,35 +105,100 @@ def completion_record(
     return record if scanner is None else scrub(record, scanner)
 
 
-def golden_line(
-    outcome: Outcome, *, line: int, exchange: int, scanner: Scans | None = None
-) -> dict[str, Any]:
-    """Return the golden line of *outcome*, which the input on *line* of the capture gave."""
-    shown = _shown(outcome.findings)
-    record: dict[str, Any] = {
+def golden_lines(
+    outcome: Outcome, *, exchange: int, message: int, scanner: Scans | None = None
+) -> list[dict[str, Any]]:
+    """Return the golden line of *outcome*, and one for each message of a batch after it.
+
+    The input with the ordinal *message* of *exchange* gave it; both count as the capture does.
+    """
+    whole = _golden_line(outcome, exchange, str(message))
+    parts = [
+        _golden_line(part, exchange, f"{message}.{number}")
+        for number, part in enumerate(outcome.parts)
+    ]
+    lines = [whole, *parts]
+    return lines if scanner is None else [_scrubbed(line, scanner) for line in lines]
+
+
+def _scrubbed(line: dict[str, Any], scanner: Scans) -> dict[str, Any]:
+    clean = scrub(line, scanner)
+    if clean == line:
+        return line
+    # Where a line stands, and that something is edited, holds no secret and is needed again.
+    kept = {key: line[key] for key in ("exchange", "message", "channel")}
+    return clean | kept | {"effects": sorted(map(_placeless, line["effects"]))}
+
+
+def _placeless(word: str) -> str:
+    kind, space, rest = word.partition(" ")
+    if not space:
+        return word
+    cause = f" {rest.rpartition(' ')[2]}" if kind.endswith("edit") else ""
+    return f"{kind} {REDACTED}{cause}"
+
+
+def _golden_line(outcome: Outcome, exchange: int, message: str) -> dict[str, Any]:
+    shown, subject = _shown(outcome.findings), outcome.subject
+    found = {
+        finding.pointer.removesuffix(KEY_MARK).removesuffix(DERIVED_MARK)
+        for finding in outcome.findings
+    }
+    return {
         "v": GOLDEN_VERSION,
-        "input": line,
         "exchange": exchange,
-        "number": outcome.number,
+        "message": message,
         "kind": outcome.kind,
-        "channel": outcome.subject.channel,
-        "method": outcome.subject.method,
-        "server": outcome.subject.server,
-        "tool": outcome.subject.tool,
+        "channel": subject.channel,
+        "method": "*" if any(place.endswith("/method") for place in found) else subject.method,
+        "server": subject.server,
+        "tool": "*" if subject.tool and any(map(_names_tool, found)) else subject.tool,
         "verdict": outcome.verdict.word,
         "rule": outcome.rule,
         "code": outcome.code,
-        "enforced": outcome.enforced,
         "findings": sorted([finding.rule, shown(finding.pointer)] for finding in outcome.findings),
-        "edits": sorted([shown(edit.pointer), _made(edit)] for edit in outcome.edits),
+        "effects": _effects(outcome, shown),
     }
-    if outcome.shadow is not None:
-        record["shadow"] = _shadow(outcome)
+
+
+def _names_tool(pointer: str) -> bool:
+    """Tell whether what a call is aimed at stands at *pointer* of its message."""
+    return pointer.endswith(("/params/name", "/params/uri", "/params/taskId", "/params/ref/name"))
+
+
+def _effects(outcome: Outcome, shown: Callable[[str], str]) -> list[str]:
+    """Return what an outcome does beside its verdict, as sorted words."""
+    words = [] if outcome.enforced else ["shadow"]
+    if outcome.code in ("hidden", "locked_hidden"):
+        words.append("hidden")
     if outcome.floor is not Verdict.ALLOW:
-        record["floor"] = outcome.floor.word
-    if outcome.parts:
-        record["parts"] = [[part.effective.word, part.rule] for part in outcome.parts]
-    return record if scanner is None else scrub(record, scanner)
+        words.append(f"floor:{outcome.floor.word}")
+    if outcome.shadow is not None:
+        words.append(f"would-{outcome.shadow.verdict.word}:{outcome.shadow.rule}")
+    words += [_change(edit, outcome.findings, shown) for edit in outcome.edits]
+    words += [f"floor-{_change(e, outcome.findings, shown)}" for e in outcome.floor_edits]
+    return sorted(words)
+
+
+def _change(edit: Change, findings: Iterable[Finding], shown: Callable[[str], str]) -> str:
+    place = shown(edit.pointer)
+    match edit:
+        case Swap():
+            return f"swap {place}"
+        case Cut():
+            return f"cut {place}"
+        case Edit():
+            return f"edit {place} {_cause(edit, findings)}"
+
+
+def _cause(edit: Edit, findings: Iterable[Finding]) -> str:
+    """Return the rule of the longest finding that *edit* replaces."""
+    inside = [
+        (finding.end - finding.start, finding.rule)
+        for finding in findings
+        if finding.pointer == edit.pointer and edit.start <= finding.start < edit.end
+    ]
+    return max(inside, default=(0, "-"))[1]
 
 
 def _shown(findings: Iterable[Finding]) -> Callable[[str], str]:
@@ -154,16 +219,6 @@ def _shown(findings: Iterable[Finding]) -> Callable[[str], str]:
 def _shadow(outcome: Outcome) -> dict[str, str] | None:
     told = outcome.shadow
     return None if told is None else {"rule": told.rule, "verdict": told.verdict.word}
-
-
-def _made(edit: Change) -> str:
-    match edit:
-        case Edit():
-            return edit.text
-        case Swap():
-            return edit.json
-        case Cut():
-            return ""
 
 
 def _finding(finding: Finding, fit: Callable[[str], str]) -> dict[str, Any]:

@@ -6,6 +6,8 @@ falls behind or dies, ``offer`` says so and the caller denies.
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
 import threading
 from collections import deque
@@ -15,9 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from mitmgate.errors import ConfigError, Problem
-from mitmgate.record.lines import LineFile, encode_line
+from mitmgate.record.lines import LineFile, encode_line, timestamp
+from mitmgate.record.meta import META_VERSION, Meta, Profile, Sums, write_meta
 
-CAPTURE_VERSION = 1
+CAPTURE_VERSION = 2
 GOLDEN_SUFFIX = ".golden.jsonl"
 FLUSH_SECONDS = 0.1
 
@@ -30,15 +33,31 @@ def golden_path(capture: Path) -> Path:
 
 
 class Sink:
-    """Where a job puts its lines; only the writer thread touches it."""
+    """Where a job puts its lines; only the writer thread touches it.
 
-    def __init__(self) -> None:
-        self.lines = 0
+    ``header`` is what the first line says; it is written when the first exchange comes.
+    """
+
+    def __init__(self, header: Mapping[str, Any]) -> None:
+        self.header = dict(header)
+        self.lines = 1
+        self.exchanges = 0
+        self._begun = False
         self._capture = bytearray()
         self._golden = bytearray()
 
+    @property
+    def ready(self) -> bool:
+        """Whether there is an exchange to write: without one there is no capture."""
+        return self.exchanges > 0
+
+    def exchange(self) -> int:
+        """Count a new exchange and return its number, counted from 1."""
+        self.exchanges += 1
+        return self.exchanges
+
     def capture(self, record: Mapping[str, Any]) -> int:
-        """Add a line to the capture and return its number, counted from 1."""
+        """Add a line to the capture and return its number; the header has number 1."""
         self._capture += encode_line(record)
         self.lines += 1
         return self.lines
@@ -49,16 +68,61 @@ class Sink:
 
     def take(self) -> tuple[bytes, bytes]:
         """Return what was added to the capture and the golden file, and forget it."""
-        taken = bytes(self._capture), bytes(self._golden)
+        first = b""
+        if not self._begun:
+            first = encode_line({"v": CAPTURE_VERSION, "type": "capture", **self.header})
+            self._begun = True
+        taken = first + bytes(self._capture), bytes(self._golden)
         self._capture.clear()
         self._golden.clear()
         return taken
 
 
-class CaptureWriter:
-    """Writes one capture and its golden file from a thread of its own.
+class _Files:
+    """The open files of a capture, and the sums of what was written to them."""
 
-    At most ``queue_size`` jobs and ``queue_bytes`` of their sizes wait at any time.
+    def __init__(self, folder: Path, stem: str) -> None:
+        self.capture = _open_new(folder, stem)
+        self._sums = hashlib.sha256(), hashlib.sha256()
+        try:
+            self.golden = LineFile(golden_path(self.capture.path), exclusive=True)
+        except OSError:
+            self.capture.close()
+            raise
+
+    def append(self, capture: bytes, golden: bytes) -> None:
+        """Write both; inputs first: an outcome without its input could never be replayed."""
+        pairs = (self.capture, capture), (self.golden, golden)
+        for (file, data), summed in zip(pairs, self._sums, strict=True):
+            if data:
+                file.append(data)
+                summed.update(data)
+
+    def describe(self, header: Mapping[str, Any], flows: int | None = None) -> None:
+        """Write the meta file; *flows* are given at the end, with the sums."""
+        sums = None
+        if flows is not None:
+            capture, golden = (summed.hexdigest() for summed in self._sums)
+            sums = Sums(capture=capture, golden=golden)
+        profile = Profile(policy=header["policy"], mode=header["mode"], shadow=header["shadow"])
+        meta = Meta(
+            version=META_VERSION, tool=header["tool"], date=timestamp(header["started"]),
+            profile=profile, flows=flows, complete=flows is not None, sha256=sums,
+        )  # fmt: skip
+        write_meta(self.capture.path, meta)
+
+    def close(self) -> None:
+        """Close both files."""
+        self.capture.close()
+        self.golden.close()
+
+
+class CaptureWriter:
+    """Writes one capture, its golden file and its meta file from a thread of its own.
+
+    At most ``queue_size`` jobs and ``queue_bytes`` of their sizes wait at any time. The files are
+    made when the first exchange comes. ``header`` needs ``tool``, ``policy``, ``mode``, ``shadow``
+    and ``started`` (seconds since the epoch). ``path`` is the capture.
     """
 
     def __init__(
@@ -66,12 +130,14 @@ class CaptureWriter:
         folder: Path,
         *,
         header: Mapping[str, Any],
-        time: float,
         queue_size: int = 10_000,
         queue_bytes: int = 64 * 1024 * 1024,
     ) -> None:
-        self._capture, self._golden = _open_pair(folder, time)
-        self.path = self._capture.path
+        _check(folder)
+        moment = datetime.fromtimestamp(header["started"], UTC)
+        self._stem = f"capture-{moment:%Y%m%dT%H%M%SZ}-{os.getpid()}"
+        self.path = folder / f"{self._stem}.jsonl"
+        self._files: _Files | None = None
         self.failure: str | None = None
         self._jobs: deque[tuple[Job, int]] = deque()
         self._waiting_bytes = 0
@@ -79,9 +145,7 @@ class CaptureWriter:
         self._queue_bytes = queue_bytes
         self._lock = threading.Lock()
         self._closing = threading.Event()
-        self._sink = Sink()
-        first = {"v": CAPTURE_VERSION, "type": "capture", **header}
-        self._jobs.append((lambda sink: _ignore(sink.capture(first)), 0))
+        self._sink = Sink(header)
         # Not a daemon: a daemon thread is cut off in the middle of a line at exit.
         self._thread = threading.Thread(target=self._run, name="mitmgate-capture", daemon=False)
         self._thread.start()
@@ -123,13 +187,18 @@ class CaptureWriter:
             with self._lock:
                 self._closing.set()
             self._drain()
-            self._sink.capture({"type": "close", "lines": self._sink.lines})
-            self._flush()
+            self._end()
         except Exception as error:  # noqa: BLE001  whatever it was: the caller must learn of it
             self.failure = f"{type(error).__name__}: {error}"
         finally:
-            self._capture.close()
-            self._golden.close()
+            if self._files is not None:
+                self._files.close()
+
+    def _end(self) -> None:
+        if self._files is not None:
+            self._sink.capture({"type": "close", "lines": self._sink.lines})
+            self._flush()
+            self._files.describe(self._sink.header, self._sink.exchanges)
 
     def _drain(self) -> None:
         # Small batches bound the memory between two writes.
@@ -144,28 +213,21 @@ class CaptureWriter:
             self._flush()
 
     def _flush(self) -> None:
-        # Inputs first: an outcome without its input could never be replayed.
-        capture, golden = self._sink.take()
-        if capture:
-            self._capture.append(capture)
-        if golden:
-            self._golden.append(golden)
+        if not self._sink.ready:
+            return
+        if self._files is None:
+            self._files = _Files(self.path.parent, self._stem)
+            self.path = self._files.capture.path
+            self._files.describe(self._sink.header)
+        self._files.append(*self._sink.take())
 
 
-def _ignore(_: int) -> None:
-    return None
-
-
-def _open_pair(folder: Path, time: float) -> tuple[LineFile, LineFile]:
-    stem = f"capture-{datetime.fromtimestamp(time, UTC):%Y%m%dT%H%M%SZ}-{os.getpid()}"
+def _check(folder: Path) -> None:
+    """Make *folder*; ConfigError where captures cannot be written to it."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        capture = _open_new(folder, stem)
-        try:
-            return capture, LineFile(golden_path(capture.path), exclusive=True)
-        except OSError:
-            capture.close()
-            raise
+        if not os.access(folder, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     except OSError as error:
         raise ConfigError(
             Problem(

@@ -283,6 +283,8 @@ class Redactor:
             number = numbers[value] = self._given[family]
             if len(numbers) > _REMEMBERED:
                 numbers.popitem(last=False)
+        else:
+            numbers.move_to_end(value)
         return number
 
     def _opaque_number(self, value: str) -> int:

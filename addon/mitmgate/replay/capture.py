@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -11,161 +10,78 @@ from mitmgate.errors import ConfigError, Problem
 from mitmgate.hold.grants import Scope, Told
 from mitmgate.hold.target import On
 from mitmgate.judge.codec import decode_input, is_incomplete, is_lost
-from mitmgate.judge.inputs import Input
-from mitmgate.record.capture import CAPTURE_VERSION, GOLDEN_SUFFIX
+from mitmgate.record.capture import CAPTURE_VERSION
 from mitmgate.record.redact import Sample
+from mitmgate.replay.entries import (
+    CaptureLine,
+    CloseLine,
+    CutLine,
+    GrantLine,
+    HeaderLine,
+    InputLine,
+    PolicyLine,
+    ResolutionLine,
+    SwitchLine,
+    UndoLine,
+)
 from mitmgate.replay.lines import DamagedLineError, parse_line, read_lines
 
+_PLACE = {"type", "exchange", "message", "at"}
 _KEYS = {
-    "capture": {"v", "type", "tool", "policy", "mode"},
-    "connect": {"type", "agent", "authority", "exchange", "at"},
-    "request": {"type", "agent", "head", "authority", "body", "tunnel", "exchange", "at"},
-    "dial": {"type", "agent", "host", "port", "addresses", "static", "own", "exchange", "at"},
-    "answer": {"type", "head", "body", "exchange", "at"},
-    "event": {"type", "number", "event", "data", "head", "exchange", "at"},
-    "message": {"type", "number", "from_client", "data", "exchange", "at"},
-    "end": {"type", "exchange", "at"},
-    "resolution": {"type", "exchange", "at", "input", "number", "answer"},
-    "grant": {"type", "exchange", "at", "input", "number", "answer", "seconds"},
+    "capture": {"v", "type", "tool", "policy", "mode", "shadow", "started", "run", "keep",
+                "segment", "canaries"},
+    "policy": {"type", "policy", "mode", "canaries", "at"},
+    "connect": _PLACE | {"agent", "authority"},
+    "request": _PLACE | {"agent", "head", "authority", "body", "tunnel"},
+    "dial": _PLACE | {"agent", "host", "port", "addresses", "static", "own"},
+    "answer": _PLACE | {"head", "body"},
+    "event": _PLACE | {"number", "event", "data", "head"},
+    "message": _PLACE | {"number", "from_client", "data"},
+    "end": _PLACE,
+    "cut": _PLACE | {"bytes"},
+    "resolution": _PLACE | {"answer"},
+    "grant": _PLACE | {"answer", "seconds"},
     "undo": {"type", "kind", "number", "at"},
     "switch": {"type", "on", "at"},
     "close": {"type", "lines"},
-}
+}  # fmt: skip
+_INPUT = {"id", "carried"}
 _OPTIONAL = {
-    "capture": {"started", "shadow"},
-    "connect": {"shown", "hello"},
-    "request": {"shown", "unread"},
-    "answer": {"unread"},
-    "event": {"notes"},
+    "connect": _INPUT | {"shown", "hello"},
+    "request": _INPUT | {"shown", "unread"},
+    "dial": _INPUT,
+    "answer": _INPUT | {"unread"},
+    "event": _INPUT | {"notes"},
+    "message": _INPUT,
+    "end": _INPUT,
     "grant": {"on", "names", "prefix"},
 }
 
 
-@dataclass(frozen=True, slots=True)
-class HeaderLine:
-    """What a capture says of its run; ``shadow``: it enforced nothing, whatever the policy said.
-
-    ``started`` is in seconds since the epoch; 0 in captures that do not tell.
-    """
-
-    started: float = 0.0
-    shadow: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class InputLine:
-    """A recorded input; ``incomplete`` when its body was not stored, ``lost`` when more is gone.
-
-    ``at`` is in seconds since the epoch.
-    """
-
-    line: int
-    exchange: int
-    at: float
-    input: Input
-    incomplete: bool = False
-    lost: bool = False
+def read_header(path: Path) -> HeaderLine:
+    """Return the header of the capture at *path*; ConfigError where it has none."""
+    lines = read_capture(path, lambda rule, number: f"[{rule}:{number}]")
+    header = next(lines)
+    lines.close()
+    if not isinstance(header, HeaderLine):
+        raise TypeError("a capture begins with its header")
+    return header
 
 
-@dataclass(frozen=True, slots=True)
-class ResolutionLine:
-    """An answer that an operator gave to the outcome of the input on line ``asked``."""
-
-    line: int
-    exchange: int
-    asked: int
-    answer: Literal["allow", "deny"]
-
-
-@dataclass(frozen=True, slots=True)
-class GrantLine:
-    """What an operator said to the outcome of the input on line ``asked``, for calls to come."""
-
-    line: int
-    exchange: int
-    at: float
-    asked: int
-    told: Told
-
-
-@dataclass(frozen=True, slots=True)
-class UndoLine:
-    """An answer was taken back: the one with that ``number`` (``g3``), counted by its ``kind``."""
-
-    line: int
-    at: float
-    kind: str
-    number: str
-
-
-@dataclass(frozen=True, slots=True)
-class SwitchLine:
-    """The kill switch was turned on or off, at seconds since the epoch."""
-
-    line: int
-    at: float
-    on: bool
-
-
-@dataclass(frozen=True, slots=True)
-class CloseLine:
-    """The last line of a capture whose writer ended in good order."""
-
-    line: int
-
-
-type CaptureLine = (
-    HeaderLine | InputLine | ResolutionLine | GrantLine | UndoLine | SwitchLine | CloseLine
-)
-
-
-def capture_files(path: Path) -> list[Path]:
-    """Return the captures that *path* names, a file or a folder; ConfigError if there are none."""
-    if path.name.endswith(GOLDEN_SUFFIX):
-        name = path.name.removesuffix(GOLDEN_SUFFIX) + ".jsonl"
-        raise ConfigError(
-            Problem("this is a golden file", file=str(path), hint=f"replay the capture {name}")
-        )
-    if path.is_dir():
-        files = [p for p in sorted(path.glob("*.jsonl")) if not p.name.endswith(GOLDEN_SUFFIX)]
-        if not files:
-            raise ConfigError(
-                Problem("no captures in this folder", file=str(path),
-                        hint="record one with `mitmgate run --capture DIR`")
-            )  # fmt: skip
-        return files
-    if not path.exists():
-        raise ConfigError(
-            Problem("no such file or folder", file=str(path),
-                    hint="name a capture, or the folder given to `mitmgate run --capture`")
-        )  # fmt: skip
-    return [path]
-
-
-def read_capture(path: Path, sample: Sample) -> Iterator[CaptureLine]:
+def read_capture(path: Path, sample: Sample) -> Generator[CaptureLine]:
     """Yield the lines of a capture, its header first; ConfigError where it is damaged.
 
     *sample* gives the values that stand for the secrets that were taken out.
     """
+    reader = _Reader(sample)
     try:
-        closed = False
-        number, started = 0, 0.0
         for number, text in read_lines(path):
-            if closed:
-                raise DamagedLineError(number, "there is a line after the end of the capture")
             try:
-                record = parse_line(text)
-                line: CaptureLine
-                if number == 1:
-                    line = _header(record)
-                    started = line.started
-                else:
-                    line = _line(number, record, sample, started)
+                line = reader.line(number, parse_line(text))
             except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
                 raise DamagedLineError(number, _reason(error)) from None
-            closed = isinstance(line, CloseLine)
             yield line
-        if number == 0:
+        if not reader.begun:
             raise DamagedLineError(1, "the file is empty")
     except DamagedLineError as error:
         hint = "remove that line; what came before it can be replayed" if error.torn else (
@@ -177,54 +93,147 @@ def read_capture(path: Path, sample: Sample) -> Iterator[CaptureLine]:
         raise ConfigError(Problem(f"cannot be read: {error.strerror}", file=str(path))) from error
 
 
+class _Reader:
+    """Makes lines of records; every method raises what :func:`read_capture` calls damage."""
+
+    def __init__(self, sample: Sample) -> None:
+        self.begun = False
+        self._sample = sample
+        self._started = 0.0
+        self._closed = False
+        self._inputs: dict[int, int] = {}
+
+    def line(self, number: int, record: Mapping[str, Any]) -> CaptureLine:
+        """Return the line with that *number*, counted from 1."""
+        if self._closed:
+            raise ValueError("there is a line after the end of the capture")
+        if number == 1:
+            header = _header(record)
+            self.begun, self._started = True, header.started
+            return header
+        _check_keys(record)
+        match record["type"]:
+            case "close":
+                return self._close(number, record)
+            case "undo":
+                kind, which = _str(record["kind"]), _str(record["number"])
+                return UndoLine(number, self._at(record), kind, which)
+            case "switch":
+                return SwitchLine(number, self._at(record), _bool(record["on"]))
+            case "policy":
+                told = _str(record["policy"]), _str(record["mode"]), _strings(record["canaries"])
+                return PolicyLine(number, self._at(record), *told)
+            case _:
+                return self._placed(number, record)
+
+    def _close(self, number: int, record: Mapping[str, Any]) -> CloseLine:
+        if record["lines"] != number - 1:
+            raise ValueError(f"{record['lines']} lines were written and {number - 1} are here")
+        self._closed = True
+        return CloseLine(number)
+
+    def _placed(self, number: int, record: Mapping[str, Any]) -> CaptureLine:
+        place = _int(record, "exchange"), _int(record, "message")
+        at = self._at(record)
+        match record["type"]:
+            case "resolution":
+                return ResolutionLine(number, *place, _answer(record))
+            case "grant":
+                return GrantLine(number, *place, at, _told(record))
+            case "cut":
+                return CutLine(number, *place, _int(record, "bytes"))
+            case _:
+                return self._input(number, place, at, record)
+
+    def _input(
+        self, number: int, place: tuple[int, int], at: float, record: Mapping[str, Any]
+    ) -> InputLine:
+        exchange, message = place
+        if message <= self._inputs.get(exchange, -1):
+            raise ValueError(f"message {message} of exchange {exchange} is there already")
+        self._inputs[exchange] = message
+        if record["type"] == "end":
+            del self._inputs[exchange]
+        given = decode_input(record, str(exchange), self._sample)
+        carried = _bool(record.get("carried", False))
+        named = None if "id" not in record else _str(record["id"])
+        return InputLine(
+            number, exchange, message, at, given, is_incomplete(record), is_lost(record),
+            named, carried,
+        )  # fmt: skip
+
+    def _at(self, record: Mapping[str, Any]) -> float:
+        return self._started + _seconds(record["at"])
+
+
 def _header(record: Mapping[str, Any]) -> HeaderLine:
     if record.get("type") != "capture":
         raise ValueError("the first line is not the header of a capture")
     if record.get("v") != CAPTURE_VERSION:
-        raise ValueError(f"capture version {record.get('v')!r}; this mitmgate reads version 1")
+        raise ValueError(
+            f"capture version {record.get('v')!r}; this mitmgate reads version {CAPTURE_VERSION}"
+        )
     _check_keys(record)
-    return HeaderLine(float(record.get("started", 0.0)), record.get("shadow", False) is True)
+    return HeaderLine(
+        tool=_str(record["tool"]),
+        policy=_str(record["policy"]),
+        mode=_str(record["mode"]),
+        shadow=_bool(record["shadow"]),
+        started=_seconds(record["started"]),
+        run=_str(record["run"]),
+        keep=_strings(record["keep"]),
+        segment=_int(record, "segment"),
+        canaries=_strings(record["canaries"]),
+    )
 
 
-def _line(number: int, record: Mapping[str, Any], sample: Sample, started: float) -> CaptureLine:
-    _check_keys(record)
-    if record["type"] == "close":
-        if record["lines"] != number - 1:
-            raise ValueError(f"{record['lines']} lines were written and {number - 1} are here")
-        return CloseLine(number)
-    if record["type"] == "undo":
-        at = started + float(record["at"])
-        return UndoLine(number, at, str(record["kind"]), str(record["number"]))
-    if record["type"] == "switch":
-        if type(record["on"]) is not bool:
-            raise ValueError("on is neither true nor false")
-        return SwitchLine(number, started + float(record["at"]), record["on"])
-    exchange = record["exchange"]
-    if type(exchange) is not int:
-        raise ValueError("exchange is not a whole number")
-    if record["type"] == "resolution":
-        if record["answer"] not in ("allow", "deny"):
-            raise ValueError("the answer is neither allow nor deny")
-        return ResolutionLine(number, exchange, int(record["input"]), record["answer"])
-    if record["type"] == "grant":
-        at = started + float(record["at"])
-        return GrantLine(number, exchange, at, int(record["input"]), _told(record))
-    given = decode_input(record, str(exchange), sample)
-    at = started + float(record["at"])
-    return InputLine(number, exchange, at, given, is_incomplete(record), is_lost(record))
+def _int(record: Mapping[str, Any], key: str) -> int:
+    value = record[key]
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{key} is not a whole number")
+    return value
+
+
+def _seconds(value: Any) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise ValueError("a time is not a number of seconds")
+    return float(value)
+
+
+def _str(value: Any) -> str:
+    if not isinstance(value, str):
+        raise TypeError("not a string")
+    return value
+
+
+def _bool(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError("a value is neither true nor false")
+    return value
+
+
+def _strings(value: Any) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise TypeError("not a list")
+    return tuple(map(_str, value))
+
+
+def _answer(record: Mapping[str, Any]) -> Literal["allow", "deny"]:
+    answer = record["answer"]
+    if answer not in ("allow", "deny"):
+        raise ValueError("the answer is neither allow nor deny")
+    return "allow" if answer == "allow" else "deny"
 
 
 def _told(record: Mapping[str, Any]) -> Told:
-    answer, on, seconds = record["answer"], record.get("on"), record["seconds"]
-    if answer not in ("allow", "deny"):
-        raise ValueError("the answer is neither allow nor deny")
+    answer, on, seconds = _answer(record), record.get("on"), record["seconds"]
     if seconds is not None and type(seconds) is not int:
         raise ValueError("seconds is not a whole number")
     if on is None:
         return Told(answer, None, seconds)
     if on not in get_args(On.__value__):
         raise ValueError("an unknown scope of an answer")
-    return Told(answer, Scope(on, tuple(record["names"]), record["prefix"]), seconds)
+    return Told(answer, Scope(on, _strings(record["names"]), record["prefix"]), seconds)
 
 
 def _check_keys(record: Mapping[str, Any]) -> None:
@@ -232,8 +241,9 @@ def _check_keys(record: Mapping[str, Any]) -> None:
     known = _KEYS.get(kind) if isinstance(kind, str) else None
     if known is None:
         raise ValueError(f"unknown type {kind!r}")
-    if record.keys() - _OPTIONAL.get(str(kind), set()) != known:
-        odd = ", ".join(sorted(record.keys() ^ known))
+    given = record.keys() - _OPTIONAL.get(str(kind), set())
+    if given != known:
+        odd = ", ".join(sorted(given ^ known))
         raise ValueError(f"unknown or missing keys: {odd}")
 
 

@@ -1,18 +1,19 @@
 """What differs between golden outcomes and replayed ones, and which of it is weaker.
 
 Weaker is: a step down of what is done (deny > ask > allow), enforced that became shadowed, an
-edit that is lost though the message may still pass, a stop whose outcome is gone.
+edit that is lost though the message may still pass, something hidden that shows again, a stop
+whose outcome is gone.
 """
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from mitmgate.policy.verdict import Verdict
-from mitmgate.replay.golden import Golden, Pair
+from mitmgate.replay.golden import Golden, Key, Pair, Place
 from mitmgate.replay.run import Replayed
 
 
@@ -35,7 +36,12 @@ class Difference:
 
 @dataclass(slots=True)
 class Comparison:
-    """The result over one or more captures."""
+    """The result over one or more captures.
+
+    ``not_compared`` are outcomes whose input was not stored whole, ``unclosed`` captures without
+    an end, ``cut`` exchanges without one, ``unsealed`` captures without sums to tell an edit by.
+    ``updated`` tells whether new golden files were written.
+    """
 
     captures: int = 0
     exchanges: int = 0
@@ -43,6 +49,9 @@ class Comparison:
     same: int = 0
     not_compared: int = 0
     unclosed: int = 0
+    cut: int = 0
+    unsealed: int = 0
+    updated: bool = False
     differences: list[Difference] = field(default_factory=list)
 
     @property
@@ -57,25 +66,31 @@ class Comparison:
             return 3
         return 1 if self.differences else 0
 
-    def add(self, file: Path, golden: Mapping[int, Golden], replayed: Replayed) -> None:
+    def add(self, file: Path, golden: Mapping[Key, Golden], replayed: Replayed) -> None:
         """Compare one capture and count it in."""
         self.captures += 1
         self.exchanges += replayed.exchanges
+        self.cut += replayed.cut
         self.unclosed += not replayed.closed
-        last = max(golden, default=0)
-        for line in sorted(golden.keys() | replayed.outcomes.keys()):
-            if line in replayed.superseded:
+        last = max((replayed.lines.get(each.place, 0) for each in golden.values()), default=0)
+        for key in {**golden, **replayed.outcomes}:
+            before, after = golden.get(key), replayed.outcomes.get(key)
+            place = _place(before, after)
+            line = replayed.lines.get(place, 0)
+            if place in replayed.superseded:
                 continue
-            before, after = golden.get(line), replayed.outcomes.get(line)
             self.outcomes += 1
             # A writer that was killed may have lost the newest golden lines.
-            lost = line in replayed.lost or (before is None and not replayed.closed and line > last)
-            if lost or (line in replayed.uncertain and _rests_on_body(before, after)):
+            lost = place in replayed.lost
+            lost = lost or (before is None and not replayed.closed and line > last)
+            if lost or (place in replayed.uncertain and _rests_on_body(before, after)):
                 self.not_compared += 1
-            elif same(before, after):
+            elif before == after:
                 self.same += 1
             else:
-                self.differences.append(difference(file, line, before, after))
+                weaker = _is_weaker_in(replayed, before, after)
+                said = _what(before, after)
+                self.differences.append(Difference(file, line, before, after, weaker, said))
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,13 +112,6 @@ def grouped(differences: Iterable[Difference]) -> list[Group]:
     return sorted(found, key=lambda group: (not group.weaker, -group.count, group.what))
 
 
-def same(before: Golden | None, after: Golden | None) -> bool:
-    """Tell whether both outcomes say the same; how many came before them does not count."""
-    if before is None or after is None:
-        return before is after
-    return replace(before, number=0) == replace(after, number=0)
-
-
 def difference(file: Path, line: int, before: Golden | None, after: Golden | None) -> Difference:
     """Return how *after* differs from *before*."""
     return Difference(file, line, before, after, is_weaker(before, after), _what(before, after))
@@ -114,24 +122,35 @@ def is_weaker(before: Golden | None, after: Golden | None) -> bool:
     if before is None:
         return False
     if after is None:
-        return before.effective is not Verdict.ALLOW or bool(before.edits and before.enforced)
+        return before.effective is not Verdict.ALLOW or bool(before.edits)
     if after.effective < before.effective or (before.enforced and not after.enforced):
         return True
-    if any(now < was for was, now in zip(_done(before), _done(after), strict=False)):
+    if before.hidden and not after.hidden and before.effective is Verdict.DENY:
         return True
     return after.effective is not Verdict.DENY and bool(_lost_edits(before, after))
 
 
-def _done(side: Golden) -> list[Verdict]:
-    """Return what is done with each message of a batch."""
-    return [Verdict.from_word(verdict) for verdict, _ in side.parts]
+def _is_weaker_in(replayed: Replayed, before: Golden | None, after: Golden | None) -> bool:
+    """Tell the same; a batch that is now judged as a whole answers for its messages."""
+    if before is not None and after is None and before.whole is not None:
+        whole = replayed.outcomes.get(before.whole)
+        if whole is not None:
+            return whole.effective < before.effective
+    return is_weaker(before, after)
+
+
+def _place(before: Golden | None, after: Golden | None) -> Place:
+    side = before or after
+    if side is None:
+        raise ValueError("one side has an outcome")
+    return side.place
 
 
 def _lost_edits(before: Golden, after: Golden) -> Counter[str]:
-    if before.effective is Verdict.DENY or not before.enforced:
+    # Numbers in placeholders may change without anything getting through.
+    if before.effective is Verdict.DENY:
         return Counter()
-    # By place: the number in a placeholder may change without anything getting through.
-    return Counter(p for p, _ in before.edits) - Counter(p for p, _ in after.edits)
+    return Counter(before.edits) - Counter(after.edits)
 
 
 def _rests_on_body(before: Golden | None, after: Golden | None) -> bool:
@@ -168,18 +187,12 @@ def _details(before: Golden, after: Golden) -> Iterable[str]:
         yield "edits lost"
     elif before.edits != after.edits:
         yield "other edits"
-    if before.parts != after.parts:
-        yield "other decisions on messages of the batch"
-    if before.shadow != after.shadow:
-        yield f"shadow {_told(before)} → {_told(after)}"
-    for name in ("kind", "channel", "method", "server", "tool"):
+    if before.hidden != after.hidden:
+        yield "visible now" if before.hidden else "hidden now"
+    for name in ("would", "floor", "kind", "channel", "method", "server", "tool"):
         old, now = getattr(before, name), getattr(after, name)
         if old != now:
             yield f"{name} {old or '-'} → {now or '-'}"
-
-
-def _told(side: Golden) -> str:
-    return "-" if side.shadow is None else " ".join(side.shadow)
 
 
 def _rules(findings: Counter[Pair]) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,25 +11,37 @@ from mitmgate.errors import ConfigError, Problem
 from mitmgate.judge.records import GOLDEN_VERSION
 from mitmgate.policy.verdict import Verdict
 from mitmgate.record.lines import encode_line
+from mitmgate.record.meta import replace_file
 from mitmgate.replay.lines import DamagedLineError, parse_line, read_lines
 
 type Pair = tuple[str, str]
+type Place = tuple[int, int]
+"""An input of a capture: the number of its exchange, its ordinal among the inputs of that."""
+type Key = tuple[int, str]
+"""An outcome: the number of its exchange, and ``message`` as in :class:`Golden`."""
 
 _KEYS = frozenset(
-    {"v", "input", "exchange", "number", "kind", "channel", "method", "server", "tool", "verdict",
-     "rule", "code", "enforced", "findings", "edits"}
+    {"v", "exchange", "message", "kind", "channel", "method", "server", "tool", "verdict", "rule",
+     "code", "findings", "effects"}
 )  # fmt: skip
-_OPTIONAL = frozenset({"shadow", "floor", "parts"})
+_CHANGES = ("edit ", "cut ", "swap ")
+_FLOOR = "floor-"
 _HINT = "write it anew with --update after you looked at the differences"
 
 
 @dataclass(frozen=True, slots=True)
 class Golden:
-    """One outcome as a golden file keeps it; ``input`` is the line of its input in the capture."""
+    """One outcome as a golden file keeps it.
 
-    input: int
+    ``message`` is the ordinal of its input in the exchange, as in the capture; ``2.0`` is the first
+    message of the batch that was input 2. ``findings`` are pairs of rule and pointer. ``effects``
+    are sorted words: ``shadow`` (not enforced), ``hidden``, ``floor:deny`` (what the locked layer
+    wants), ``would-deny:RULE`` (a rule in shadow mode), ``edit POINTER RULE``, ``cut POINTER``,
+    ``swap POINTER``, and the last three with ``floor-`` before them for the locked layer.
+    """
+
     exchange: int
-    number: int
+    message: str
     kind: str
     channel: str
     method: str
@@ -39,52 +50,91 @@ class Golden:
     verdict: Verdict
     rule: str
     code: str
-    enforced: bool
-    findings: tuple[Pair, ...]
-    edits: tuple[Pair, ...]
-    shadow: Pair | None = None
-    """A rule in shadow mode that would have decided otherwise, and its verdict."""
-    floor: Verdict = Verdict.ALLOW
-    """What the locked layer wants where nothing is enforced."""
-    parts: tuple[Pair, ...] = ()
-    """What is done with each message of a batch, and its rule."""
+    findings: tuple[Pair, ...] = ()
+    effects: tuple[str, ...] = ()
+
+    @property
+    def key(self) -> Key:
+        """What finds the same outcome in another replay."""
+        return self.exchange, self.message
+
+    @property
+    def place(self) -> Place:
+        """The input that gave it."""
+        return self.exchange, int(self.message.partition(".")[0])
+
+    @property
+    def part(self) -> int:
+        """The ordinal of the message in its batch, -1 for what is no part of one."""
+        return int(self.message.partition(".")[2] or -1)
+
+    @property
+    def whole(self) -> Key | None:
+        """The key of the batch that this is a message of, None for what is no part of one."""
+        whole, dot, _ = self.message.partition(".")
+        return (self.exchange, whole) if dot else None
+
+    @property
+    def enforced(self) -> bool:
+        """Whether what the verdict says was done."""
+        return "shadow" not in self.effects
+
+    @property
+    def floor(self) -> str | None:
+        """The verdict that the locked layer wants in any case, None where it wants none."""
+        return self._told("floor:")
 
     @property
     def effective(self) -> Verdict:
         """What is done: the verdict where it is enforced, else what the locked layer wants."""
-        return self.verdict if self.enforced else self.floor
+        return self.verdict if self.enforced else Verdict.from_word(self.floor or "allow")
+
+    @property
+    def hidden(self) -> bool:
+        """Whether it says that what was called does not exist."""
+        return "hidden" in self.effects
+
+    @property
+    def would(self) -> str | None:
+        """The verdict and the rule of a rule in shadow mode that would have decided otherwise."""
+        return self._told("would-")
+
+    @property
+    def edits(self) -> tuple[str, ...]:
+        """What is changed in the message, as kind and place: all edits, or those of the floor."""
+        changes = self.effects
+        if not self.enforced:
+            changes = tuple(w.removeprefix(_FLOOR) for w in changes if w.startswith(_FLOOR))
+        made = [word for word in changes if word.startswith(_CHANGES)]
+        return tuple(w.rpartition(" ")[0] if w.startswith("edit ") else w for w in made)
+
+    def _told(self, prefix: str) -> str | None:
+        words = (word for word in self.effects if word.startswith(prefix))
+        word = next(words, None)
+        return None if word is None else word.removeprefix(prefix)
 
     def record(self) -> dict[str, Any]:
         """Return the line as it stands in the file."""
-        told: dict[str, Any] = {}
-        if self.shadow is not None:
-            told["shadow"] = {"rule": self.shadow[0], "verdict": self.shadow[1]}
-        if self.floor is not Verdict.ALLOW:
-            told["floor"] = self.floor.word
-        if self.parts:
-            told["parts"] = [list(pair) for pair in self.parts]
         return {
-            "v": GOLDEN_VERSION, "input": self.input, "exchange": self.exchange,
-            "number": self.number, "kind": self.kind, "channel": self.channel,
-            "method": self.method, "server": self.server, "tool": self.tool,
-            "verdict": self.verdict.word, "rule": self.rule, "code": self.code,
-            "enforced": self.enforced, "findings": [list(pair) for pair in self.findings],
-            "edits": [list(pair) for pair in self.edits],
-        } | told  # fmt: skip
+            "v": GOLDEN_VERSION, "exchange": self.exchange, "message": self.message,
+            "kind": self.kind, "channel": self.channel, "method": self.method,
+            "server": self.server, "tool": self.tool, "verdict": self.verdict.word,
+            "rule": self.rule, "code": self.code,
+            "findings": [list(pair) for pair in self.findings], "effects": list(self.effects),
+        }  # fmt: skip
 
 
 def golden_from(record: Mapping[str, Any]) -> Golden:
     """Return the golden line that *record* spells; ValueError says what is wrong with it."""
     if record.get("v") != GOLDEN_VERSION:
-        raise ValueError(f"version {record.get('v')!r} is not {GOLDEN_VERSION}")
-    if record.keys() - _OPTIONAL != _KEYS:
+        raise ValueError(f"golden version {record.get('v')!r} is not {GOLDEN_VERSION}")
+    if record.keys() != _KEYS:
         odd = ", ".join(sorted(record.keys() ^ _KEYS))
         raise ValueError(f"unknown or missing keys: {odd}")
     _check_types(record)
     return Golden(
-        input=record["input"],
         exchange=record["exchange"],
-        number=record["number"],
+        message=record["message"],
         kind=record["kind"],
         channel=record["channel"],
         method=record["method"],
@@ -93,30 +143,27 @@ def golden_from(record: Mapping[str, Any]) -> Golden:
         verdict=Verdict.from_word(record["verdict"]),
         rule=record["rule"],
         code=record["code"],
-        enforced=record["enforced"],
         findings=_pairs(record["findings"]),
-        edits=_pairs(record["edits"]),
-        shadow=_shadow(record.get("shadow")),
-        floor=Verdict.from_word(record.get("floor", "allow")),
-        parts=_pairs(record.get("parts", [])),
+        effects=tuple(map(_effect, record["effects"])),
     )
 
 
-def read_golden(path: Path) -> dict[int, Golden] | None:
-    """Return the golden lines of *path* by input line, None when there is no such file.
+def read_golden(path: Path) -> dict[Key, Golden] | None:
+    """Return the golden lines of *path* in their order, None when there is no such file.
 
     ConfigError: the file is damaged.
     """
-    lines: dict[int, Golden] = {}
+    lines: dict[Key, Golden] = {}
     try:
         for number, text in read_lines(path):
             try:
                 golden = golden_from(parse_line(text))
             except ValueError as error:
                 raise ConfigError(_problem(path, number, str(error))) from None
-            if golden.input in lines:
-                raise ConfigError(_problem(path, number, f"input {golden.input} occurs twice"))
-            lines[golden.input] = golden
+            if golden.key in lines:
+                told = f"message {golden.message} of exchange {golden.exchange} occurs twice"
+                raise ConfigError(_problem(path, number, told))
+            lines[golden.key] = golden
     except FileNotFoundError:
         return None
     except DamagedLineError as error:
@@ -128,18 +175,8 @@ def read_golden(path: Path) -> dict[int, Golden] | None:
 
 def write_golden(path: Path, lines: Iterable[Golden]) -> None:
     """Replace the golden file by *lines* at once; ConfigError when it cannot be written."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    data = b"".join(encode_line(golden.record()) for golden in lines)
     try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
-        try:
-            with open(descriptor, "wb") as file:  # noqa: PTH123  a descriptor, opened with 0600
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        replace_file(path, (encode_line(golden.record()) for golden in lines))
     except OSError as error:
         raise ConfigError(
             Problem(f"cannot write the golden file: {error.strerror}", file=str(path),
@@ -148,41 +185,48 @@ def write_golden(path: Path, lines: Iterable[Golden]) -> None:
 
 
 def _check_types(record: Mapping[str, Any]) -> None:
-    for key in ("input", "exchange", "number"):
-        if type(record[key]) is not int:
-            raise ValueError(f"{key} is not a whole number")
-    for key in ("kind", "channel", "method", "verdict", "rule", "code"):
+    if type(record["exchange"]) is not int:
+        raise ValueError("exchange is not a whole number")
+    for key in ("message", "kind", "channel", "method", "verdict", "rule", "code"):
         if not isinstance(record[key], str):
             raise ValueError(f"{key} is not a string")
-    if not isinstance(record.get("floor", ""), str):
-        raise ValueError("floor is not a string")
     for key in ("server", "tool"):
         if not (record[key] is None or isinstance(record[key], str)):
             raise ValueError(f"{key} is neither a string nor null")
-    if not isinstance(record["enforced"], bool):
-        raise ValueError("enforced is neither true nor false")
+    message, dot, part = record["message"].partition(".")
+    if not (_is_ordinal(message) and (_is_ordinal(part) if dot else True)):
+        raise ValueError("message is no ordinal such as 2, or 2.0 in a batch")
+    if not isinstance(record["effects"], list):
+        raise ValueError("effects is not a list")
 
 
-def _shadow(value: Any) -> Pair | None:
-    match value:
-        case None:
-            return None
-        case {"rule": str() as rule, "verdict": str() as verdict, **others} if not others:
-            return rule, Verdict.from_word(verdict).word
-        case _:
-            raise ValueError("shadow is not a rule with its verdict")
+def _is_ordinal(text: str) -> bool:
+    return 0 < len(text) < 10 and text.isascii() and text.isdigit()
+
+
+def _effect(word: object) -> str:
+    if not isinstance(word, str):
+        raise ValueError("an effect is not a string")
+    kind, _, rest = word.partition(":")
+    if word in ("shadow", "hidden") or word.removeprefix(_FLOOR).startswith(_CHANGES):
+        return word
+    if kind in ("floor", "would-deny", "would-ask", "would-allow") and rest:
+        if kind == "floor":
+            Verdict.from_word(rest)
+        return word
+    raise ValueError("an unknown effect")
 
 
 def _pairs(value: Any) -> tuple[Pair, ...]:
     if not isinstance(value, list):
-        raise ValueError("findings and edits are lists of pairs")
+        raise ValueError("findings is not a list of pairs")
     pairs: list[Pair] = []
     for item in value:
         match item:
             case [str() as first, str() as second]:
                 pairs.append((first, second))
             case _:
-                raise ValueError("findings and edits are lists of pairs of strings")
+                raise ValueError("findings is not a list of pairs of strings")
     return tuple(pairs)
 
 

@@ -9,7 +9,7 @@ from mitmgate.hold.grants import GrantsFullError, NotCoveredError, Said
 from mitmgate.hold.target import Target
 from mitmgate.judge.outcome import Outcome
 from mitmgate.judge.state import Memory
-from mitmgate.replay.capture import GrantLine, UndoLine
+from mitmgate.replay.entries import GrantLine, UndoLine
 
 
 class Answers:

@@ -25,6 +25,13 @@ def text_report(result: Comparison) -> Iterator[str]:
             f"{_count(result.unclosed, 'capture')} without an end: still being written, or its "
             "proxy was killed"
         )
+    if result.cut:
+        yield f"{_count(result.cut, 'exchange')} whose end was not kept: they were too large"
+    if result.unsealed:
+        yield (
+            f"{_count(result.unsealed, 'capture')} without sums in a meta file: an edit by hand "
+            "would not show"
+        )
     groups = grouped(result.differences)
     for group in groups[:_SHOWN]:
         mark = "WEAKER" if group.weaker else "      "
@@ -33,7 +40,7 @@ def text_report(result: Comparison) -> Iterator[str]:
         yield f"       and {len(groups) - _SHOWN} more kinds of difference; --json lists all"
 
 
-def json_report(result: Comparison, *, updated: bool) -> dict[str, Any]:
+def json_report(result: Comparison) -> dict[str, Any]:
     """Return the result as one JSON object."""
     return {
         "v": 1,
@@ -46,7 +53,9 @@ def json_report(result: Comparison, *, updated: bool) -> dict[str, Any]:
         "weaker": len(result.weaker),
         "not_compared": result.not_compared,
         "unclosed": result.unclosed,
-        "updated": updated,
+        "cut": result.cut,
+        "unsealed": result.unsealed,
+        "updated": result.updated,
         "groups": [_json_group(group) for group in grouped(result.differences)],
     }
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -63,8 +63,11 @@ class Recorder(Protocol):
 class Capturer(Answers, Protocol):
     """Takes what was judged for the capture without waiting; False when it will not be written."""
 
-    def input(self, given: Input) -> bool:
-        """Take an input, in the order in which inputs are concluded."""
+    def policy(self, policy: str, mode: str, canaries: Sequence[str]) -> bool:
+        """Take in the policy's hash, the mode and the canaries' rules that count from now on."""
+
+    def input(self, given: Input, *, now: float) -> bool:
+        """Take an input that is concluded at *now*, in the order in which inputs are."""
 
     def outcome(self, outcome: Outcome) -> bool:
         """Take what was concluded on the last input of its exchange."""
@@ -103,6 +106,7 @@ class Pipeline:
         self._run = secrets.token_hex(3)
         self._exchanges = 0
         self._capture = capture
+        self._in_force: tuple[object, object] = None, None
         self._log = log
         self._threads = ThreadPoolExecutor(2, thread_name_prefix="mitmgate-prepare")
         self._asking = 0
@@ -264,13 +268,13 @@ class Pipeline:
         now, started = time.time(), time.perf_counter()
         outcome = self.judge.conclude(prepared, now=now, steady=time.monotonic())
         self.times.conclude.add(time.perf_counter() - started)
-        kept = self._capture is None or self._capture.input(given)
+        kept = self._captured(given, now)
         if outcome is None:
             return None
         self.hits.count(outcome, now)
         self.exhibits.add(given, outcome, self.judge.policy, now)
         if self._capture is not None:
-            kept = self._capture.outcome(outcome) and kept
+            kept = kept and self._capture.outcome(outcome)
         if _is_plain(outcome) and kept and self.trouble is None:
             return Judged(outcome, prepared)  # its exchange's completion tells of it
         recorded = self._record(outcome)
@@ -282,6 +286,18 @@ class Pipeline:
             self._record(outcome)
         self._show(outcome)
         return Judged(outcome, prepared)
+
+    def _captured(self, given: Input, now: float) -> bool:
+        """Offer *given* to the capture, and first what it is judged by, where that is new."""
+        if self._capture is None:
+            return True
+        policy, book = self.judge.policy, self.judge.scanner.book
+        if self._in_force[0] is not policy or self._in_force[1] is not book:
+            canaries = [rule.id for rule in book.rules.values() if rule.detector == "canary"]
+            if not self._capture.policy(policy.hash, self.judge.mode, canaries):
+                return False
+            self._in_force = policy, book
+        return self._capture.input(given, now=now)
 
     def captured_switch(self, *, on: bool) -> bool:
         """Let the capture know that the kill switch was turned; False when it will not."""

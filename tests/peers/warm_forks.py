@@ -1,6 +1,6 @@
 """An interpreter that has imported what many tests start, and forks a program for every request.
 
-``warm.py SOCKET MODULE...`` imports the modules and listens. A request is the arguments of an
+``warm_forks.py SOCKET MODULE...`` imports the modules and listens. A request is the arguments of an
 interpreter (``-m MODULE ...`` or ``FILE ...``), an environment, a folder and three streams; the
 answer is the program's process id. The program is no child of this one: it is left to the
 nearest subreaper above, which is whoever started this (``prctl(2)``, PR_SET_CHILD_SUBREAPER).
