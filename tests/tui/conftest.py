@@ -7,7 +7,7 @@ import contextlib
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +51,20 @@ class FakeClock:
 
     def __init__(self) -> None:
         self.elapsed = 0.0
+        self.jumped = 0.0
+
+    def jump(self, seconds: float) -> None:
+        """Set the clock on the wall; the steady one knows nothing of it."""
+        self.jumped += seconds
 
     def advance(self, seconds: float) -> None:
         self.elapsed += seconds
 
     def clock(self) -> Clock:
         return Clock(
-            wall=lambda: NOW + self.elapsed, steady=lambda: self.elapsed, calendar=time.gmtime
+            wall=lambda: NOW + self.elapsed + self.jumped,
+            steady=lambda: self.elapsed,
+            calendar=time.gmtime,
         )
 
 
@@ -69,17 +76,32 @@ class Desk:
     clock: FakeClock
     app: Console
     pilot: Pilot[None]
+    told: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        notify = self.app.notify
+
+        def noted(message: str, **named: Any) -> None:
+            self.told.append(message)
+            notify(message, **named)
+
+        self.app.notify = noted  # type: ignore[method-assign]
 
     async def until(self, condition: Callable[[], object], *, seconds: float = 60) -> None:
         async with asyncio.timeout(seconds):
             while not condition():
+                if self.app._exception is not None:
+                    raise self.app._exception
                 self.app.drain()
                 await self.pilot.pause()
                 if not condition():
                     await asyncio.sleep(0.005)  # a timer's turn
 
     async def shows(self, text: str) -> None:
+        """Wait until *text* stands on the screen, and all that was drawn with it is laid out."""
         await self.until(lambda: text in self.text())
+        for _ in range(2):
+            await self.pilot.pause()
 
     async def press(self, *keys: str) -> None:
         """Press keys like a hand does, with the screen settled in between."""
@@ -134,7 +156,8 @@ class Desk:
         return "\n".join(strip.text for strip in strips)
 
     def notices(self) -> list[str]:
-        return [note.message for note in self.app._notifications]
+        """Return every notice that was given, those that went too."""
+        return self.told
 
 
 type OpenDesk = Callable[..., contextlib.AbstractAsyncContextManager[Desk]]

@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
+from mitmgate.control.captures import CaptureMade, CaptureRequest
 from mitmgate.control.decisions import Preview, PreviewRequest
 from mitmgate.control.detail import Detail
 from mitmgate.control.models import (
@@ -44,7 +45,7 @@ KEY = "operator-key-of-the-tests"
 NOW = 1_772_654_047.0
 PATHS = (
     "/v1/pending/{id}", "/v1/pending/{id}/preview", "/v1/undo", "/v1/switch", "/v1/rows/{id}",
-    "/v1/servers", "/v1/rules", "/v1/health",
+    "/v1/servers", "/v1/rules", "/v1/health", "/v1/captures",
 )  # fmt: skip
 PREVIEW = Preview(
     rule="- id: allow-pay\n", hash="sha256:new", covers=2, warnings=("Mind the [b]gap[/b].",),
@@ -74,7 +75,7 @@ def make_pending(name: str, *, arguments: Any = None, wait: float = 45, **change
         key: changes.pop(key) for key in [*changes] if key in Pending.model_fields.keys() - {"id"}
     }
     row = make_row(name, **{"verdict": "ask", "rule": "otherwise", "held": True} | changes)
-    facts = {"id": row.id, "row": row, "since": NOW, "deadline": NOW + wait}
+    facts = {"id": row.id, "row": row, "since": NOW, "deadline": NOW + wait, "left": wait}
     return Pending.model_validate(facts | {"arguments": arguments} | own)
 
 
@@ -109,6 +110,7 @@ class FakeProxy:
     problem: dict[str, Any] = field(default_factory=lambda: {"title": "[b]no[/b]"})
     refuses: frozenset[str] = frozenset()
     hangs_up: bool = False
+    released: int = 1
     offers: tuple[str, ...] = PATHS
     previewed: list[tuple[str, PreviewRequest]] = field(default_factory=list)
     preview: Preview = PREVIEW
@@ -117,6 +119,7 @@ class FakeProxy:
     halt: Switch | None = None
     details: dict[str, Detail] = field(default_factory=dict)
     detailed: list[str] = field(default_factory=list)
+    captured: list[str] = field(default_factory=list)
     trouble: str | None = None
     policy_trouble: str | None = None
     readers: int = 0
@@ -135,6 +138,7 @@ class FakeProxy:
             Route("/v1/undo", self._undo, methods=["POST"]),
             Route("/v1/switch", self._switch, methods=["POST"]),
             Route("/v1/rows/{id}", self._row),
+            Route("/v1/captures", self._capture, methods=["POST"]),
             Route("/v1/openapi.json", self._openapi),
             Route("/v1/{page}", self._page),
         ]
@@ -239,9 +243,8 @@ class FakeProxy:
             return StreamingResponse(_broken(), headers={"content-length": "100"})
         self.resolve(entry, body.decision, body.via)
         grant = None if body.lasting == "once" else "g1"
-        return JSONResponse(
-            Decided(id=entry, answer=body.decision, released=1, grant=grant).model_dump()
-        )
+        decided = Decided(id=entry, answer=body.decision, released=self.released, grant=grant)
+        return JSONResponse(decided.model_dump())
 
     async def _preview(self, request: Request) -> Response:
         asked = PreviewRequest.model_validate_json(await request.body())
@@ -261,6 +264,14 @@ class FakeProxy:
         self.halt = Switch(on=asked.on, by=asked.operator, since=NOW)
         self.beat()
         return JSONResponse(self.halt.model_dump())
+
+    async def _capture(self, request: Request) -> Response:
+        asked = CaptureRequest.model_validate_json(await request.body())
+        self.captured.append(asked.id)
+        if self.answer_status != 200:
+            return JSONResponse(self.problem, self.answer_status)
+        made = CaptureMade(path=f"/state/fixtures/{asked.id}.jsonl", carried=2)
+        return JSONResponse(made.model_dump())
 
     async def _row(self, request: Request) -> Response:
         self.detailed.append(request.path_params["id"])

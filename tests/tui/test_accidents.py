@@ -20,6 +20,7 @@ from tests.tui.conftest import NOW, SCOPES, make_pending
 KEYS: dict[str, tuple[list[str], str]] = {
     # what is pressed before, with the keys armed each time, and the key that acts
     "a": ([], "a"), "s": ([], "s"), "d": ([], "d"), "D": ([], "D"),
+    "s with the scope that e chose": (["e right enter"], "s"),
     "the second key of t": (["t"], "2"), "the second key of f": (["f"], "y"),
     "the second key of A": (["space", "A"], "y"), "the second key of X": (["space", "X"], "y"),
     "the second key of k": (["k"], "y"), "the second key of u": (["u"], "y"),
@@ -37,9 +38,11 @@ async def ready(desk: Desk, before: list[str]) -> None:
         await desk.hold(make_pending("pay", scopes=SCOPES, fingerprint="f1"))
     for key in before:
         await desk.arm()
-        await desk.press(key)
-        if key != "space":
+        first, *others = key.split()
+        await desk.press(first)
+        if first != "space":
             await desk.opens(ModalScreen)
+        await desk.press(*others)
     await desk.arm()
 
 
@@ -144,5 +147,36 @@ async def test_a_key_that_opens_a_box_and_is_held_down_answers_nothing(
     for _ in range(40):
         await desk.press(key)
         desk.clock.advance(0.035)
+    await desk.settled()
+    assert desk.nothing_came()
+
+
+@pytest.mark.parametrize("became", ["left", "another call"])
+async def test_a_reason_for_a_row_that_moved_meanwhile_is_not_sent(desk: Desk, became: str) -> None:
+    await ready(desk, [])
+    await desk.press("r")
+    await desk.opens(ModalScreen)
+    await desk.press("n", "o")
+    if became == "left":
+        desk.proxy.resolve("pay.0", "deny")
+    else:
+        desk.proxy.hold(make_pending("pay", scopes=SCOPES, fingerprint="f2"))
+    await desk.shows("this call has left, or is another one by now")
+    await desk.press("enter")
+    await desk.until(lambda: any("oo late" in n or "another call" in n for n in desk.notices()))
+    await desk.settled()
+    assert desk.nothing_came()
+
+
+@pytest.mark.parametrize("key", ["r", "e"])
+async def test_the_key_of_a_box_for_text_or_scope_held_down_answers_nothing(
+    desk: Desk, key: str
+) -> None:
+    await ready(desk, [])
+    for _ in range(20):
+        await desk.pilot.press(key)
+        desk.clock.advance(0.035)
+    for one in ("escape", "space"):
+        await desk.press(one)
     await desk.settled()
     assert desk.nothing_came()

@@ -20,7 +20,7 @@ from mitmgate.control.models import (
 )
 from mitmgate_tui.board import MAX_ARGUMENTS, MAX_RULES, Board
 from mitmgate_tui.entry import Entry
-from mitmgate_tui.signs import APPROVED, DENIED, HELD, sign_of
+from mitmgate_tui.signs import APPROVED, DENIED, HELD, TICKET, UNKNOWN, sign_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -166,3 +166,40 @@ def test_the_rate_is_what_was_decided_between_two_state_lines() -> None:
     assert board.rate is None
     board.apply(StateEvent(state=STATE.model_copy(update={"decisions": 46})))
     assert board.rate == 41
+
+
+def test_a_detached_call_keeps_its_arguments_whatever_else_is_answered() -> None:
+    call = make_pending("pay", arguments="x")
+    board = board_of(HeldEvent(pending=call), resolved("pay.0", "deny"), max_rows=1_000)
+    board.apply(HeldEvent(pending=call.model_copy(update={"detached": True})))
+    for number in range(MAX_ARGUMENTS + 5):
+        board.apply(HeldEvent(pending=make_pending(f"n{number}")))
+        board.apply(resolved(f"n{number}.0"))
+    assert board.waiting["pay.0"].pending is not None
+    board.apply(resolved("pay.0"))
+    assert sign_of(entry_of(board)) == TICKET
+    for number in range(MAX_ARGUMENTS):
+        board.apply(HeldEvent(pending=make_pending(f"m{number}")))
+        board.apply(resolved(f"m{number}.0"))
+    assert entry_of(board).pending is None
+    assert sign_of(entry_of(board)) == TICKET
+
+
+def test_what_became_of_a_call_behind_a_lost_stream_is_unknown_until_it_is_told() -> None:
+    board = board_of(*(HeldEvent(pending=make_pending(name)) for name in ("pay", "still")))
+    board.lose("broken")
+    assert sign_of(entry_of(board)) == UNKNOWN
+    board.apply(Snapshot(state=STATE, rows=(), pending=(make_pending("still"),), operator=True))
+    assert sign_of(entry_of(board)) == UNKNOWN
+    assert sign_of(entry_of(board, "still.0")) == HELD
+    board.apply(resolved("pay.0"))
+    assert sign_of(entry_of(board)) == APPROVED
+
+
+def test_what_the_snapshot_says_was_answered_is_known() -> None:
+    board = board_of(HeldEvent(pending=make_pending("pay")))
+    board.lose("broken")
+    snapshot = Snapshot(state=STATE, rows=(), pending=(), operator=True)
+    object.__setattr__(snapshot, "recent", (resolved("pay.0", "deny").resolved,))
+    board.apply(snapshot)
+    assert sign_of(entry_of(board)) == DENIED

@@ -8,6 +8,7 @@ import pytest
 from textual import events
 from textual.widgets import Input
 
+from mitmgate_tui.app import Options
 from mitmgate_tui.screens.detail import DetailScreen
 from mitmgate_tui.screens.reason import ReasonScreen
 from mitmgate_tui.widgets.waiting import MAX_GHOSTS, Waiting
@@ -15,7 +16,7 @@ from mitmgate_tui.widgets.waiting import MAX_GHOSTS, Waiting
 if TYPE_CHECKING:
     from tests.tui.conftest import Desk, OpenDesk
 
-from tests.tui.conftest import make_pending, make_row
+from tests.tui.conftest import SCOPES, make_pending, make_row
 
 
 async def held(desk: Desk, *names: str) -> None:
@@ -287,6 +288,82 @@ async def test_after_an_answer_the_next_call_is_under_the_cursor(desk: Desk) -> 
     await desk.press("d")
     await desk.until(lambda: len(desk.app.board.waiting) == 2)
     await desk.until(lambda: desk.app.view and desk.app.view.target == "second.0")
+
+
+async def test_after_all_of_a_row_were_denied_the_next_call_is_under_the_cursor(
+    desk: Desk,
+) -> None:
+    calls = [make_pending("pay", id=f"{at}.0", fingerprint="same") for at in range(3)]
+    await desk.hold(*calls, make_pending("next", fingerprint="next"))
+    await desk.arm()
+    desk.proxy.released = 3
+    await desk.press("d")
+    await desk.until(lambda: desk.app.view and desk.app.view.target == "next.0")
+
+
+@pytest.mark.parametrize(("left", "target"), [(1, "1.0"), (2, "next.0")])
+async def test_an_answer_that_comes_behind_its_events_moves_the_cursor_as_well(
+    desk: Desk, left: int, target: str
+) -> None:
+    calls = [make_pending("pay", id=f"{at}.0", fingerprint="same") for at in range(2)]
+    await desk.hold(*calls, make_pending("next", fingerprint="next"))
+    desk.proxy.resolve("0.0", "deny", "console")
+    await desk.until(lambda: desk.app.view and desk.app.view.target == "1.0")
+    assert desk.app.view
+    desk.app.view.answered("0.0", left)
+    await desk.pilot.pause()
+    assert desk.app.view.target == target
+
+
+async def test_an_answer_in_the_detail_moves_the_cursor_of_the_list(open_desk: OpenDesk) -> None:
+    async with open_desk(size=(80, 24)) as desk:
+        await held(desk, "first", "second")
+        await desk.press("enter")
+        await desk.opens(DetailScreen)
+        await desk.arm()
+        await desk.press("a")
+        await desk.until(lambda: desk.proxy.decided)
+        await desk.settled()
+        await desk.press("escape")
+        await desk.until(lambda: desk.app.view and desk.app.view.target == "second.0")
+
+
+async def test_a_wider_scope_ends_with_its_call(open_desk: OpenDesk) -> None:
+    async with open_desk(size=(80, 24)) as desk:
+        await desk.hold(make_pending("pay", fingerprint="p", scopes=SCOPES))
+        await desk.arm()
+        await desk.press("e", "right", "right", "enter")
+        await desk.shows("scope: tool")
+        await desk.arm()
+        await desk.press("a")
+        await desk.settled()
+        await desk.hold(make_pending("pay", id="later.0", fingerprint="p", scopes=SCOPES))
+        assert "scope: tool" not in desk.text()
+        await desk.arm()
+        await desk.press("s")
+        await desk.until(lambda: len(desk.proxy.decided) == 2)
+        assert desk.proxy.decided[1][1].on == "call"
+
+
+async def test_a_detached_call_that_is_approved_is_a_ticket(desk: Desk) -> None:
+    await desk.hold(make_pending("pay", detached=True, wait=3600))
+    await desk.arm()
+    await desk.press("a")
+    await desk.shows("↻ ticket")
+    assert "✓ approved" not in desk.text().replace("✓ approved once", "")
+
+
+@pytest.mark.parametrize(("bell", "rings"), [(True, 2), (False, 0)])
+async def test_the_bell_rings_for_new_calls_once_a_second(
+    open_desk: OpenDesk, bell: bool, rings: int
+) -> None:
+    async with open_desk(options=Options(bell=bell)) as desk:
+        rung: list[float] = []
+        desk.app.bell = lambda: rung.append(1)  # type: ignore[method-assign]
+        await held(desk, "first", "second")
+        desk.clock.advance(1)
+        await desk.hold(make_pending("third"), make_pending("kept", detached=True))
+        assert len(rung) == rings
 
 
 async def test_ghosts_are_few_and_go_when_nothing_waits(desk: Desk) -> None:

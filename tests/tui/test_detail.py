@@ -14,7 +14,7 @@ from mitmgate.control.models import Change, FindingView
 from mitmgate_tui.asking import MAX_COPIED, Offer, offer_of
 from mitmgate_tui.keys import KEYS
 from mitmgate_tui.widgets.difference import change_lines
-from mitmgate_tui.widgets.tree import MAX_CHILDREN, MAX_LINES, Marks, marks_of, tree_lines
+from mitmgate_tui.widgets.tree import MAX_CHILDREN, MAX_EACH, MAX_LINES, Marks, marks_of, tree_lines
 
 if TYPE_CHECKING:
     from tests.tui.conftest import Desk, OpenDesk
@@ -75,6 +75,57 @@ def test_long_lists_are_cut_and_a_finding_at_their_end_is_shown() -> None:
     assert len(lines) == 1 + MAX_CHILDREN + 1 + 1
     assert lines[-2].endswith("999 999   ⚠ low pii.email")
     assert lines[-1].endswith(f"… {1000 - MAX_CHILDREN - 1} more")
+
+
+HIDING: dict[str, tuple[Any, str, str]] = {
+    "behind 900 line breaks": ({"note": "a" + "\n" * 900, "amount": 7}, "amount 7", "861 of 901"),
+    "in a long command": (
+        {"cmd": f"echo {'x' * 1500}; rm -rf / ;{'y' * 1500}", "amount": 7}, "amount 7", "of 3,017",
+    ),
+    "behind 60 long texts": (
+        {**{f"n{at}": "\n" * 50 for at in range(60)}, "amount": 7}, "amount 7", "of 50 characters",
+    ),
+    "behind a list of lists": (
+        {"all": [[0] * 60] * 60, "amount": 7}, "amount 7", "… 53 more",
+    ),
+    "one below": (
+        {"arguments": {"all": [[0] * 60] * 60, "amount": 7}, "x": "y"}, "amount 7", " more",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("value", "shown", "cut"), HIDING.values(), ids=list(HIDING))
+def test_no_member_hides_another_and_what_is_cut_says_so(value: Any, shown: str, cut: str) -> None:
+    lines = plain(value)
+    assert len(lines) <= MAX_LINES
+    assert any(line.endswith(shown) for line in lines)
+    assert any("⚠" in line and cut in line for line in lines)
+
+
+def test_more_shows_what_was_cut() -> None:
+    value = {"note": "\n".join(map(str, range(100))), "cmd": "x" * 1500 + "rm -rf /" + "y" * 1500}
+    before, after = (
+        [line.plain for line in tree_lines(value, Marks(), more=more)] for more in (0, 1)
+    )
+    assert len(before) <= 2 * MAX_EACH
+    assert not any("rm -rf /" in line for line in before)
+    assert any("rm -rf /" in line for line in after)
+    assert not any("⚠" in line for line in after)
+    assert sum(line.endswith(" 50") for line in after) == 1
+
+
+def test_work_on_a_long_list_is_bounded() -> None:
+    class Counted(list[int]):
+        seen = 0
+
+        def __iter__(self) -> Any:
+            for item in super().__iter__():
+                self.seen += 1
+                yield item
+
+    many = Counted(range(100_000))
+    plain({"all": many})
+    assert many.seen < 1_000
 
 
 _JSON = st.recursive(
@@ -195,6 +246,24 @@ async def test_what_cannot_be_copied_is_told(
     await desk.press("up", key)
     await desk.until(lambda: any(says in note for note in desk.notices()))
     assert not desk.app.clipboard
+
+
+CAPTURED = {
+    "made": (200, {}, "captured: /state/fixtures/get_issue.0.jsonl"),
+    "not kept": (409, {"detail": "Its bodies were not kept."}, "Its bodies were not kept."),
+}
+
+
+@pytest.mark.parametrize(("status", "problem", "says"), CAPTURED.values(), ids=list(CAPTURED))
+async def test_a_row_becomes_a_capture(
+    desk: Desk, status: int, problem: dict[str, Any], says: str
+) -> None:
+    desk.proxy.answer_status, desk.proxy.problem = status, problem
+    desk.proxy.row(make_row("get_issue"))
+    await desk.shows("get_issue")
+    await desk.press("up", "c")
+    await desk.until(lambda: any(says in note for note in desk.notices()))
+    assert desk.proxy.captured == ["get_issue.0"]
 
 
 OFFERS = {

@@ -18,6 +18,7 @@ from mitmgate_tui import cli, keys
 from mitmgate_tui.app import Options
 from mitmgate_tui.config import ConsoleConfig, config_path, read_config
 from mitmgate_tui.keymap import remap
+from mitmgate_tui.screens.detail import DetailScreen
 from mitmgate_tui.signs import ALLOWED, DENIED, HELD, REDACTED, SHADOW
 from mitmgate_tui.text import clean, clipped, fit, isolated
 from mitmgate_tui.themes import CHOICES, THEMES, chosen
@@ -267,6 +268,8 @@ async def test_names_of_ten_thousand_characters_hide_nothing(
 async def seen_in_the_detail(desk: Desk) -> None:
     if desk.app.size.width < 100:
         await desk.press("enter")
+        await desk.until(lambda: isinstance(desk.app.screen, DetailScreen))
+        await desk.shows("agent  ")
     else:
         await desk.press("tab", "tab")
     for _ in range(40):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from mitmgate.control.models import FindingView
+from mitmgate_tui.chosen import seen
 from mitmgate_tui.screens.marked import MarkedScreen
 from mitmgate_tui.widgets.waiting import Waiting
 
@@ -61,8 +62,34 @@ async def test_it_stops_at_the_first_refusal_and_says_which(desk: Desk) -> None:
     await desk.press("y")
     await desk.until(lambda: any("Stopped at second" in note for note in desk.notices()))
     assert any("tom denied it" in note for note in desk.notices())
-    assert any("1 marked calls still wait" in note for note in desk.notices())
+    assert any("1 left: Too late" in note for note in desk.notices())
     assert [entry for entry, _ in desk.proxy.decided] == ["first.0"]
+
+
+async def test_one_that_left_is_passed_over_and_told(desk: Desk) -> None:
+    await marked(desk, "A", "first", "second", "third")
+    await desk.arm()
+    listed = desk.app._marked
+    those = tuple(seen(entry, key="A") for entry in listed())
+    desk.proxy.resolve("second.0", "deny")
+    await desk.until(lambda: len(desk.app.board.waiting) == 2)
+    desk.app._answer_all("allow", those)
+    await desk.until(lambda: any("1 call of 3 had left" in note for note in desk.notices()))
+    assert [entry for entry, _ in desk.proxy.decided] == ["first.0", "third.0"]
+
+
+async def test_the_list_tells_calls_apart(desk: Desk) -> None:
+    await desk.hold(
+        make_pending("pay", id="a.0", arguments={"arguments": {"amount": 1}}, fingerprint="1"),
+        make_pending("pay", id="b.0", arguments={"arguments": {"amount": 2}}, fingerprint="2",
+                     detached=True),
+    )  # fmt: skip
+    await desk.press("space", "down", "space")
+    await desk.arm()
+    await desk.press("A")
+    await desk.opens(MarkedScreen)
+    for told in ("amount 1", "amount 2", "its next try passes", "Approve, once each: 2 calls"):
+        await desk.shows(told)
 
 
 async def test_what_left_meanwhile_is_left_out_and_disarms(desk: Desk) -> None:

@@ -76,9 +76,28 @@ async def test_a_call_that_moved_meanwhile_is_not_decided(desk: Desk) -> None:
     assert desk.nothing_came()
 
 
+async def test_a_rule_taller_than_the_screen_leaves_warnings_and_keys_in_sight(
+    open_desk: OpenDesk,
+) -> None:
+    async with open_desk(size=(80, 24)) as desk:
+        rule = "".join(f"+      line {at}\n" for at in range(60))
+        diff = f"--- a\n+++ b\n@@ -1 +1,2 @@\n calls:\n{rule}"
+        history = "in the last 7 days this would have settled 3 calls"
+        changed = {"diff": diff, "covers": 1, "history": history}
+        desk.proxy.preview = PREVIEW.model_copy(update=changed)
+        await previewed(desk)
+        await desk.arm()
+        for told in (
+            "▸ y write it and approve", "Mind the [b]gap[/b].", "line 3",
+            "In the last 7 days", "settles 1 other waiting call.",
+            "covers exactly this pay on stripe",
+        ):  # fmt: skip
+            await desk.shows(told)
+
+
 @pytest.mark.parametrize(
     ("key", "shown", "path"),
-    [("f", "f for ever", "/v1/pending/{id}/preview"), ("k", "k kill switch", "/v1/switch"),
+    [("f", "f ever", "/v1/pending/{id}/preview"), ("k", "k kill switch", "/v1/switch"),
      ("u", "u undo", "/v1/undo")],
 )  # fmt: skip
 async def test_a_key_that_the_proxy_has_nothing_behind_is_absent(
@@ -91,8 +110,8 @@ async def test_a_key_that_the_proxy_has_nothing_behind_is_absent(
         await desk.proxy.stop()
         desk.proxy.offers = others
         await desk.proxy.start()
-        await desk.shows("● healthy")
-        await desk.until(lambda: shown not in desk.text() and "pay" in desk.text())
+        await desk.until(lambda: desk.proxy.readers == 2 and desk.app.board.waiting)
+        await desk.until(lambda: shown not in desk.text() and "● healthy" in desk.text())
         await desk.arm()
         top = desk.app.screen
         await desk.press(key)

@@ -64,7 +64,7 @@ async def test_the_narrow_screen_has_the_same_news(open_desk: OpenDesk) -> None:
     async with open_desk(size=(80, 24)) as desk:
         desk.proxy.row(make_row("get_issue"))
         desk.proxy.hold(make_pending("pay", arguments={"amount": 4200}))
-        await desk.shows('{"amount": 4200}')
+        await desk.shows("amount 4200")
         for text in ("⏸ 1 (0:45)", "✗ 3 denied", "● healthy", "✓ allowed", "? help", "q leave"):
             assert text in desk.text()
         assert all(len(line) <= 80 for line in desk.text().split("\n"))
@@ -258,6 +258,66 @@ async def test_a_new_call_does_not_take_the_focus_from_a_reader(desk: Desk) -> N
     await desk.shows("Waiting")
     assert cast("Live", desk.app.focused).id == "live"
     assert target(desk) == "two.0"
+
+
+async def test_a_new_call_does_not_take_the_focus_from_a_filter_that_is_typed(desk: Desk) -> None:
+    await filled(desk, "get")
+    await desk.press("slash", "g", "e")
+    await desk.hold(make_pending("pay"))
+    desk.app.drain()
+    assert desk.app.view
+    assert desk.app.view.typing
+    desk.clock.advance(2)
+    await desk.press("a", "d")
+    await desk.settled()
+    assert desk.nothing_came()
+    await desk.shows("gead")
+
+
+async def test_a_new_call_does_not_take_the_focus_from_the_detail(desk: Desk) -> None:
+    await filled(desk, "one")
+    await desk.press("tab")
+    assert desk.app.focused
+    assert desk.app.focused.id == "detail"
+    await desk.hold(make_pending("pay"))
+    desk.app.drain()
+    assert desk.app.focused.id == "detail"
+
+
+async def test_a_clock_that_jumps_moves_no_time_left(desk: Desk) -> None:
+    await desk.hold(make_pending("pay"))
+    desk.clock.jump(-3600)
+    desk.clock.advance(5)
+    await desk.shows("0:40 █████")
+    desk.clock.jump(7200)
+    await desk.shows("next denied in 0:40")
+    await desk.shows("⏸ held, denied in 0:40")
+
+
+async def test_a_notice_is_one_line_and_goes_when_a_box_opens(desk: Desk) -> None:
+    desk.app.warn("one " * 200)
+    desk.app.warn("two " * 200)
+    await desk.shows("two two")
+    assert len(desk.app._notifications) == 1
+    lines = desk.text().split("\n")
+    assert sum("two two" in line for line in lines) == 1
+    await desk.until(lambda: "one one" not in desk.text())
+    await desk.press("question_mark")
+    await desk.until(lambda: isinstance(desk.app.screen, HelpScreen))
+    await desk.until(lambda: "two two" not in desk.text())
+
+
+async def test_the_pane_with_the_keys_is_told_without_colours(desk: Desk) -> None:
+    await filled(desk, "get")
+    await desk.hold(make_pending("pay"))
+    await desk.press("tab", "up")
+    await desk.until(lambda: desk.text().count("▌") == 1 and desk.text().count("▏") == 1)
+
+
+async def test_calls_that_nobody_waits_behind_are_counted_and_said(desk: Desk) -> None:
+    await desk.hold(make_pending("pay", detached=True, wait=3600))
+    await desk.shows("⏸ 0 waiting, 1 retry")
+    await desk.shows("nobody waits: for 60:00")
 
 
 async def test_a_wait_too_long_for_the_pane_scrolls(desk: Desk) -> None:

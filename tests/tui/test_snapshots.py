@@ -33,7 +33,7 @@ SCREENS: dict[str, Sequence[str]] = {
     "selected": ("tab", "g"),
     "filter": ("slash", *"v:!allow server:"),
     "paused": ("p", "o"),
-    "columns": ("c",),
+    "columns": ("v",),
     "detail": ("enter",),
     "reason": ("r",),
     "scope": ("e", "right", "down", "space"),
@@ -77,6 +77,11 @@ class Still:
             while self.app._intent is not None:
                 await pilot.pause()
             await self.rest(pilot)
+
+    async def resized(self) -> None:
+        """Wait until Textual takes the drag of a corner for over."""
+        while self.app._resize_timer is not None:  # noqa: ASYNC110 - it tells nobody
+            await asyncio.sleep(0.005)
 
     async def rest(self, pilot: Pilot[None]) -> None:
         """Let all work be done, and the keys arm."""
@@ -150,6 +155,7 @@ async def test_a_terminal_resized_to_nothing_and_back_shows_the_same(screen: str
         await still.press(pilot, SCREENS[screen])
         for width, height in ((80, 24), (10, 5), (1, 1), (2, 40), (140, 1), (140, 45)):
             await pilot.resize_terminal(width, height)
+            await still.resized()
             await still.rest(pilot)
         await still.rest(pilot)
         assert snapshots.picture(still.app).split("\n\n")[0] == expected

@@ -67,5 +67,5 @@ async def test_a_thousand_of_them_are_a_window(desk: Desk) -> None:
 async def test_nothing_counts(desk: Desk) -> None:
     desk.proxy.pages["grants"] = GrantList(grants=()).model_dump_json()
     await desk.press("u")
-    await desk.until(lambda: any("Nothing that was said" in note for note in desk.notices()))
+    await desk.until(lambda: any("nothing to take back" in note for note in desk.notices()))
     assert not isinstance(desk.app.screen, UndoScreen)

@@ -194,7 +194,7 @@ async def test_columns_are_chosen_in_a_box(open_desk: OpenDesk) -> None:
         await filled(desk, "one")
         desk.proxy.send(ended("one", 2))
         await desk.shows("2.0 s")
-        await desk.press("c")
+        await desk.press("v")
         await desk.until(lambda: isinstance(desk.app.screen, ColumnsScreen))
         await desk.shows("bytes out and back")
         await desk.press(*["down"] * 8, "enter", "escape")

@@ -14,7 +14,7 @@ from textual import events
 from textual.binding import BindingType
 from textual.css.query import NoMatches
 
-from mitmgate.control.models import ResolvedEvent, Snapshot
+from mitmgate.control.models import Event, HeldEvent, Pending, ResolvedEvent, Snapshot
 from mitmgate_tui import keys
 from mitmgate_tui.asking import Asking
 from mitmgate_tui.client import Client, Gate, Gone, Heard, Strange
@@ -24,11 +24,13 @@ from mitmgate_tui.keymap import textual_keymap
 from mitmgate_tui.keys import Key
 from mitmgate_tui.panes import PANES
 from mitmgate_tui.screens.help import HelpScreen
-from mitmgate_tui.screens.main import NO_CALLS, WIDE, MainScreen
-from mitmgate_tui.screens.view import Look, View
+from mitmgate_tui.screens.main import NO_CALLS, MainScreen
+from mitmgate_tui.screens.reason import ReasonScreen
+from mitmgate_tui.screens.view import WIDE, Look, View
 from mitmgate_tui.themes import THEMES
 
 INTERRUPTED = 130
+BELL_PAUSE = 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +45,7 @@ class Options:
     theme: str = THEMES["dark"].name
     columns: tuple[ColumnName, ...] | None = None
     keys: tuple[Key, ...] = keys.KEYS
+    bell: bool = False
 
 
 class Console(Asking, inherit_bindings=False):
@@ -71,6 +74,7 @@ class Console(Asking, inherit_bindings=False):
         self._inbox: list[Heard] = []
         self._drawn: tuple[object, ...] = ()
         self._working = False
+        self._rang = float("-inf")
 
     def get_default_screen(self) -> MainScreen:
         """Begin on the main screen."""
@@ -96,16 +100,33 @@ class Console(Asking, inherit_bindings=False):
             match event:
                 case Gone():
                     self.board.lose(event.why)
+                    self.chosen.sweep(())
                 case Strange():
                     self.warn("The proxy speaks a newer version: some of it is not shown.")
                 case _:
-                    self.board.apply(event)
-                    if isinstance(event, Snapshot):
-                        self.learn()
-                    self.chosen.sweep(self.board.waiting.values())
-                    if isinstance(event, ResolvedEvent):
-                        self.settled()
+                    self._fold(event)
         self._tick()
+
+    def _fold(self, event: Event) -> None:
+        self.board.now = self.clock.steady()
+        self.board.apply(event)
+        match event:
+            case Snapshot():
+                self.learn()
+            case ResolvedEvent():
+                self.settled()
+            case HeldEvent():
+                self._ring(event.pending)
+            case _:
+                return
+        self.chosen.sweep(self.board.waiting.values())
+
+    def _ring(self, pending: Pending) -> None:
+        """Ring for a call that newly waits, at most once a second."""
+        now = self.clock.steady()
+        if self.options.bell and not pending.detached and now - self._rang >= BELL_PAUSE:
+            self._rang = now
+            self.bell()
 
     def settled(self) -> None:
         """Leave when that was all we came for, whoever answered, and if only the clock."""
@@ -185,6 +206,8 @@ class Console(Asking, inherit_bindings=False):
         if self.box is not None:
             self.box.look(self.board)
             self.box.draw(self._look())
+        elif isinstance(self._top, ReasonScreen):
+            self._top.look(self.board)
         view = self.view
         if view is None:
             return
@@ -203,12 +226,17 @@ class Console(Asking, inherit_bindings=False):
 
     def _draw(self, view: View) -> None:
         look = self._look()
-        drawn = (view, self.board.version, self.board.feed.version, int(self.clock.wall()))
+        drawn = (view, self.board.version, self.board.feed.version, self._second)
         if drawn != self._drawn[:4]:
             view.draw(look)
         elif look.armed != self._drawn[4]:
             view.draw_keys(look)
         self._drawn = (*drawn, look.armed)
+
+    @property
+    def _second(self) -> tuple[int, int]:
+        """What the clocks show, and how far what waits has come."""
+        return int(self.clock.wall()), int(self.clock.steady())
 
     def _look(self) -> Look:
         return Look(

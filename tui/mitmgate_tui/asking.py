@@ -9,15 +9,17 @@ from typing import Final
 
 from pydantic import ValidationError
 
+from mitmgate.control.captures import CaptureMade, CaptureRequest
 from mitmgate.control.decisions import Model, Preview, PreviewRequest
 from mitmgate.control.detail import Detail
 from mitmgate.control.models import GrantList, Undone, UndoRequest
 from mitmgate.control.switch import Switch, SwitchRequest
 from mitmgate_tui import keys
+from mitmgate_tui.answers import scoped_request
 from mitmgate_tui.chosen import Seen
 from mitmgate_tui.client import Gate, Refused, segment
 from mitmgate_tui.clock import Clock
-from mitmgate_tui.deciding import Deciding, scoped_request
+from mitmgate_tui.deciding import Deciding
 from mitmgate_tui.keys import Key
 from mitmgate_tui.messages import DetailWanted
 from mitmgate_tui.screens.kill import KillScreen
@@ -124,7 +126,7 @@ class Asking(Deciding):
         if listed is None or self.view is None:
             return
         if not listed.grants:
-            self.warn("Nothing that was said still counts. A call that passed has run.")
+            self.warn("There is nothing to take back. A call that passed has run.")
             return
         self.push_screen(UndoScreen(listed.grants, self.gate.operator), self._take_back)
 
@@ -186,6 +188,26 @@ class Asking(Deciding):
             self.warn("No row is selected.")
         else:
             self.run_worker(self._copy(entry.id, kind), group="copy", exclusive=True)
+
+    def action_capture(self) -> None:
+        """Make a capture of the selected row, with its golden file."""
+        view = self.view
+        entry = None if view is None or view.target is None else self.board.find(view.target)
+        if entry is None:
+            self.warn("No row is selected.")
+        else:
+            self.run_worker(self._capture(entry.id), group="capture", exclusive=True)
+
+    async def _capture(self, row: str) -> None:
+        try:
+            answer = await self.gate.post("captures", CaptureRequest(id=row))
+            made = CaptureMade.model_validate_json(answer)
+        except Refused as problem:
+            self.warn(str(problem))
+        except ValidationError:
+            self.warn(STRANGE)
+        else:
+            self.say(f"captured: {made.path}")
 
     async def _copy(self, row: str, kind: str) -> None:
         if keys.ROW in self.offer.paths and not self.read_only:

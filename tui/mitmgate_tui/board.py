@@ -67,6 +67,8 @@ class Board:
         self.rate: int | None = None
         self.gone: str | None = "connecting"
         self.version = 0
+        self.now: float | None = None
+        """The steady clock's time at which the next event came, as far as somebody says it."""
         self._open: dict[str, deque[Entry]] = {}
         self._answered: deque[Entry] = deque()
 
@@ -111,12 +113,17 @@ class Board:
         self._forget_waiting()
         for row in event.rows:
             self._add(row)
+        # What was answered while the stream was broken, as far as the proxy says it.
+        recent: tuple[Resolved, ...] = getattr(event, "recent", ())
+        for resolved in recent:
+            self._resolve(resolved)
         for pending in event.pending:
             self._hold(pending)
 
     def _forget_waiting(self) -> None:
         for entry in self.waiting.values():
             entry.pending = None
+            entry.lost = True
             self.feed.changed(entry)
         self.waiting.clear()
 
@@ -164,7 +171,9 @@ class Board:
 
     def _hold(self, pending: Pending) -> None:
         entry = self._add(pending.row)
-        entry.pending = pending
+        entry.pending, entry.lost = pending, False
+        known = self.now is not None and pending.left is not None
+        entry.until = self.now + pending.left if known else None  # type: ignore[operator]
         self.waiting[pending.id] = entry
         self.feed.changed(entry)
 
@@ -173,11 +182,19 @@ class Board:
         entry = self.waiting.pop(resolved.id, None) or self.entries.get(resolved.id)
         if entry is None:
             return
-        entry.answer = resolved
+        entry.answer, entry.lost = resolved, False
+        pending = entry.pending
+        entry.ticket = resolved.answer == "allow" and pending is not None and pending.detached
         self.feed.changed(entry)
         self._answered.append(entry)
         if len(self._answered) > MAX_ARGUMENTS:
-            self._answered.popleft().pending = None
+            self._let_go(self._answered.popleft())
+
+    def _let_go(self, entry: Entry) -> None:
+        """Drop the arguments of *entry*, unless it waits again, detached."""
+        pending = entry.pending
+        if pending is not None and self.waiting.get(pending.id) is not entry:
+            entry.pending = None
 
 
 def _exchange(row_id: str) -> str:

@@ -66,6 +66,11 @@ class Chosen:
             return known
         return begin(pending.scopes[0]) if pending.scopes else None
 
+    def widened(self, pending: Pending) -> Scoped | None:
+        """Return the scope for *pending* if another than the narrowest was chosen."""
+        scoped = self.scope(pending)
+        return None if scoped is None or scoped == begin(pending.scopes[0]) else scoped
+
     def choose(self, pending: Pending, scoped: Scoped) -> None:
         """Note another scope for *pending* and its equals."""
         self._scopes[key_of(pending)] = scoped
@@ -81,9 +86,13 @@ class Chosen:
         return key_of(pending) in self.marked
 
     def sweep(self, waiting: Iterable[Entry]) -> None:
-        """Take the marks off what left."""
-        if self.marked:
-            self.marked &= {key_of(entry.pending) for entry in waiting if entry.pending is not None}
+        """Take marks and scopes off what left: an equal call that comes later was not looked at."""
+        if not (self.marked or self._scopes):
+            return
+        here = {key_of(entry.pending) for entry in waiting if entry.pending is not None}
+        self.marked &= here
+        for key in self._scopes.keys() - here:
+            del self._scopes[key]
 
     def learn(self, row_id: str, detail: Detail | str) -> None:
         """Keep the details of a row, or why there are none."""

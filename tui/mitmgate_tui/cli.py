@@ -28,11 +28,12 @@ CRASHED = 70
 
 
 class Wishes(NamedTuple):
-    """How the operator wants the console: the theme's name, the columns, the keys."""
+    """How the operator wants the console: the theme's name, the columns, the keys, a bell."""
 
     theme: str
     columns: tuple[ColumnName, ...] | None
     keys: tuple[Key, ...]
+    bell: bool
 
 
 _EXAMPLE = """\
@@ -110,6 +111,7 @@ def settings(options: argparse.Namespace, env: Mapping[str, str]) -> Wishes:
         theme=chosen(options.theme or config.theme, env),
         columns=config.columns,
         keys=remap(config.keys, file=str(file)),
+        bell=config.bell,
     )
 
 
@@ -125,6 +127,7 @@ def _draw(path: Path, key: str | None, options: argparse.Namespace, wishes: Wish
         theme=wishes.theme,
         columns=wishes.columns,
         keys=wishes.keys,
+        bell=wishes.bell,
     )
     app = connect(path, key, operator=_user(), options=how)
     app.run()

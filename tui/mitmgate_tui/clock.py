@@ -22,6 +22,15 @@ class Clock:
         except (ValueError, OverflowError, OSError):
             return "--:--:--"
 
+    def moment(self, seconds: float) -> str:
+        """Spell an epoch time as an hour; with its day where that is not today."""
+        try:
+            then, now = self.calendar(seconds), self.calendar(self.wall())
+            today = (then.tm_year, then.tm_yday) == (now.tm_year, now.tm_yday)
+            return time.strftime("%H:%M:%S" if today else "%m-%d %H:%M", then)
+        except (ValueError, OverflowError, OSError):
+            return "--:--:--"
+
 
 def minutes(seconds: float) -> str:
     """Spell a time left as ``0:31``; what is over is ``0:00``."""

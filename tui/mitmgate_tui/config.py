@@ -14,13 +14,17 @@ NAME = "console.yaml"
 
 
 class ConsoleConfig(BaseModel):
-    """``theme``, ``columns`` of the live view in their order, ``keys``: action to keys."""
+    """``theme``, ``columns`` of the live view in their order, ``keys``: action to keys.
+
+    ``bell`` rings the terminal's bell when a call begins to wait.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     theme: Choice = "auto"
     columns: tuple[ColumnName, ...] | None = None
     keys: dict[str, tuple[str, ...]] = {}
+    bell: bool = False
 
 
 def config_path(env: Mapping[str, str]) -> Path:

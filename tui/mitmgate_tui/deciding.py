@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Hashable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from textual import events
 from textual.app import App, ScreenStackError
+from textual.notifications import Notify
+from textual.screen import ModalScreen
 
-from mitmgate.control.models import Decided, DecideRequest
+from mitmgate.control.models import DecideRequest
 from mitmgate_tui import keys
+from mitmgate_tui.answers import calls, outcome_of, scoped_request
 from mitmgate_tui.arming import BURST, Arming
 from mitmgate_tui.board import Board
 from mitmgate_tui.chosen import Chosen, Scoped, Seen, alike, is_severe, key_of, seen
@@ -26,16 +29,13 @@ from mitmgate_tui.screens.marked import MarkedScreen
 from mitmgate_tui.screens.reason import ReasonScreen
 from mitmgate_tui.screens.scope import ScopeScreen
 from mitmgate_tui.screens.typed import TypedScreen
-from mitmgate_tui.screens.view import View
+from mitmgate_tui.screens.view import LISTS, WIDE, View
 from mitmgate_tui.signs import what
 from mitmgate_tui.text import isolated, middle
 
-NO_KEY = (
-    "Read-only: no operator key. `mitmgate run` hands it to its own console and shows it once when"
-    " it starts headless; pass it as --operator-key-file FILE or MITMGATE_OPERATOR_KEY."
-)
-BAD_KEY = "Read-only: the proxy does not know this operator key. Take the one of its ready line."
-MOVED = "That is another call by now: nothing was decided. Look at it again."
+NO_KEY = "Read-only: no operator key, see `mitmgate-tui --help`"
+BAD_KEY = "Read-only: the proxy does not know this operator key."
+MOVED = "That is another call by now: nothing was decided."
 
 type Kind = Literal["once", "session", "time", "ever", "deny", "remember", "reason"]
 _REMEMBERS = frozenset({"session", "time", "ever", "remember"})
@@ -110,6 +110,11 @@ class Deciding(App[None], inherit_bindings=False):
             return False
         self.arming.see(self.subject)
         return self.arming.armed
+
+    @property
+    def waits_for_more(self) -> bool:
+        """Whether a key was pressed that counts unless more keys come at once."""
+        return self._intent is not None
 
     def mean(self, subject: Hashable, act: Callable[[], None]) -> bool:
         """Do *act* unless more keys follow at once; False where the keys are not armed yet."""
@@ -221,7 +226,9 @@ class Deciding(App[None], inherit_bindings=False):
             case "remember":
                 self._send(about, scoped_request(about, "deny", lasting="time"))
             case "reason":
-                self.push_screen(ReasonScreen(entry), lambda text: self._with_reason(about, text))
+                self.push_screen(
+                    ReasonScreen(entry, about), lambda text: self._with_reason(about, text)
+                )
             case "time":
                 box = LengthScreen(entry, about)
                 self.push_screen(box, lambda seconds: self._for(about, seconds))
@@ -261,26 +268,33 @@ class Deciding(App[None], inherit_bindings=False):
     def _post(self, about: Seen, asked: DecideRequest) -> None:
         if self._still(about) is not None and about.entry not in self._asked:
             self._asked.add(about.entry)
-            self.run_worker(self._ask(about, asked), group="decide")
+            self.run_worker(self._ask_one(about, asked), group="decide")
 
-    async def _ask(self, about: Seen, asked: DecideRequest) -> bool:
+    async def _ask_one(self, about: Seen, asked: DecideRequest) -> None:
+        why = await self._ask(about, asked)
+        if why is not None:
+            self.post_message(DecisionFailed(about.entry, why))
+
+    async def _ask(self, about: Seen, asked: DecideRequest) -> str | None:
+        """Send an answer; return why it was not taken."""
         asked = asked.model_copy(update={"fingerprint": about.fingerprint or None})
         try:
             decided = await self.gate.decide(about.entry, asked)
         except Refused as refusal:
-            self.post_message(DecisionFailed(about.entry, str(refusal)))
-            return False
+            self._asked.discard(about.entry)
+            return str(refusal)
         self.post_message(DecisionTaken(about.entry, about.row, asked, decided))
-        return True
+        return None
 
     def on_decision_taken(self, message: DecisionTaken) -> None:
         """Say so, and leave when that was all we came for."""
         self._asked.discard(message.entry)
         entry = self.board.waiting.get(message.entry) or self.board.entries.get(message.row)
-        word = _told(message.asked, message.decided)
+        word = outcome_of(message.asked, message.decided)
         self.say(f"{word}: {isolated(middle(what(entry.row), 60))}" if entry is not None else word)
-        if self.view is not None:
-            self.view.answered(message.row)
+        for screen in self.screen_stack:
+            if isinstance(screen, View):
+                screen.answered(message.row, message.decided.released)
         self.settled()
 
     def on_decision_failed(self, message: DecisionFailed) -> None:
@@ -320,18 +334,22 @@ class Deciding(App[None], inherit_bindings=False):
             self.run_worker(self._ask_all(answer, those), group="decide")
 
     async def _ask_all(self, answer: Answer, those: tuple[Seen, ...]) -> None:
+        """Answer one after the other; pass over what left, stop where the proxy refuses."""
+        gone = 0
         for done, about in enumerate(those):
             entry = self.board.waiting_entry(about.row)
-            name = about.entry if entry is None else middle(what(entry.row), 40)
-            gone = entry is None or not about.still(entry)
+            if entry is None or not about.still(entry):
+                gone += 1
+                continue
             self._asked.add(about.entry)
             asked = DecideRequest(decision=answer, key=about.key)
-            if gone or not await self._ask(about, asked):
-                self._asked.discard(about.entry)
-                why = " it left, or is another call by now." if gone else ""
-                left = len(those) - done - 1
-                self.warn(f"Stopped at {isolated(name)}:{why} {left} marked calls still wait.")
+            why = await self._ask(about, asked)
+            if why is not None:
+                name, left = isolated(middle(what(entry.row), 40)), len(those) - done - 1
+                self.warn(f"Stopped at {name}, {left} left: {why}")
                 return
+        if gone:
+            self.warn(f"{calls(gone)} of {len(those)} had left, or became another: not answered.")
 
     # What the rest of the console adds
 
@@ -343,39 +361,28 @@ class Deciding(App[None], inherit_bindings=False):
 
     def say(self, text: str) -> None:
         """Tell something good."""
-        self.notify(text, markup=False, timeout=3)
+        self._tell(text, "information", 3)
 
     def warn(self, text: str) -> None:
         """Tell something that did not work."""
-        self.notify(text, severity="warning", markup=False, timeout=6)
+        self._tell(text, "warning", 6)
 
+    def _on_notify(self, _: Notify) -> None:
+        # Textual's own handler comes after this one and adds the new notice.
+        self._notifications.clear()
 
-def scoped_request(
-    about: Seen,
-    answer: Answer,
-    *,
-    lasting: Literal["session", "time", "ever"],
-    seconds: int | None = None,
-) -> DecideRequest:
-    """Return an answer for more than once, for the scope that was seen."""
-    scoped = about.scoped
-    if scoped is None:
-        raise ValueError("nothing of this call can be remembered")
-    return DecideRequest(
-        decision=answer, lasting=lasting, seconds=seconds, on=scoped.choice.on,
-        names=scoped.names, prefix=scoped.prefix, key=about.key,
-    )  # fmt: skip
+    def _tell(self, text: str, severity: Literal["information", "warning"], seconds: int) -> None:
+        """Show a notice on one line below the lists, instead of the one before."""
+        self.clear_notifications()
+        room = self.size.width * (LISTS if self.size.width >= WIDE else 100) // 100
+        line = middle(text, max(20, room - 6))
+        self.notify(line, severity=severity, markup=False, timeout=seconds)
 
-
-def _told(asked: DecideRequest, decided: Decided) -> str:
-    word = "✓ approved" if asked.decision == "allow" else "✗ denied"
-    if decided.ticket is not None:
-        return f"{word}, the agent's next try passes once"
-    if asked.lasting == "once":
-        word += " once" if asked.decision == "allow" else ""
-    more = f" and {decided.released - 1} more" if decided.released > 1 else ""
-    kept = f", remembered as {decided.grant}" if decided.grant else ""
-    return f"{word}{more}{kept}"
+    def push_screen(self, screen: Any, *args: Any, **named: Any) -> Any:
+        """Show *screen*; a notice must not cover a box."""
+        if isinstance(screen, ModalScreen):
+            self.clear_notifications()
+        return super().push_screen(screen, *args, **named)
 
 
 def _decision_keys(registry: tuple[Key, ...]) -> frozenset[str]:

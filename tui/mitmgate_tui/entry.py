@@ -46,12 +46,18 @@ _POOL = Pool()
 class Entry:
     """A row and everything that joined it since. ``seq`` is its number in the order of arrival."""
 
-    __slots__ = ("_done", "_values", "answer", "pending", "seq")
+    __slots__ = ("_done", "_values", "answer", "lost", "pending", "seq", "ticket", "until")
 
     def __init__(self, row: Row, seq: int = 0) -> None:
         self.seq = seq
         self.pending: Pending | None = None
         self.answer: Resolved | None = None
+        self.lost = False
+        """Whether the connection broke while it waited, and nothing was heard of it since."""
+        self.ticket = False
+        """Whether it was denied, and its agent's next try passes."""
+        self.until: float | None = None
+        """When its time is over, on the steady clock; None where the proxy did not say."""
         self._done: tuple[Any, ...] | None = None
         self.row = row
 

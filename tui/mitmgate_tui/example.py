@@ -59,6 +59,11 @@ type _Facts = tuple[str, str | None, str, str, str, str]
 _CLAUDE, _CI = "claude@lap", "ci-runner"
 _PAYMENT: dict[str, object] = {"amount": 4200, "currency": "eur", "customer": "[email:1]"}
 _MERGE: dict[str, object] = {"owner": "acme", "repo": "shop", "pullNumber": 318}
+_META: dict[str, object] = {
+    "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+    "io.modelcontextprotocol/clientInfo": {"name": "claude", "version": "2.1"},
+    "io.modelcontextprotocol/clientCapabilities": {},
+}
 _TRAFFIC: tuple[_Facts, ...] = (
     (_CLAUDE, "github", "initialize", "-", "allow", "housekeeping"),
     (_CLAUDE, "github", "tools/list", "-", "allow", "housekeeping"),
@@ -111,7 +116,7 @@ def _row(number: int, *facts: *_Facts) -> Row:
 
 def _pending(rows: Sequence[Row], at: int, since: float, arguments: dict[str, object]) -> Pending:
     row = rows[at]
-    params = {"name": row.tool, "arguments": arguments}
+    params = {"name": row.tool, "arguments": arguments, "_meta": _META}
     scopes = (
         ScopeChoice(on="call", covers="exactly this call"),
         ScopeChoice(on="values", covers=f"{row.tool} on {row.server} with the same arguments",
@@ -121,7 +126,7 @@ def _pending(rows: Sequence[Row], at: int, since: float, arguments: dict[str, ob
     )  # fmt: skip
     changed = (Change(pointer="/arguments/amount", before=40, after=4200),)
     return Pending(
-        id=row.id, row=row, since=since, deadline=since + 45, arguments=params, left=30.0,
+        id=row.id, row=row, since=since, deadline=since + 45, arguments=params,
         fingerprint=f"of {row.tool}", scopes=scopes,
         changed=changed if "amount" in arguments else None,
     )  # fmt: skip

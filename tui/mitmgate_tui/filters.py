@@ -28,7 +28,7 @@ _SEVERITIES: Final = ("info", "low", "medium", "high", "critical")
 _VERDICTS: Final = {
     "allow": "allowed", "allowed": "allowed", "approved": "approved", "ask": "held",
     "held": "held", "hold": "held", "deny": "denied", "denied": "denied", "edit": "redacted",
-    "redacted": "redacted", "shadow": "shadow",
+    "redacted": "redacted", "shadow": "shadow", "ticket": "ticket", "unknown": "unknown",
 }  # fmt: skip
 
 
@@ -267,7 +267,7 @@ WORDS: Final = (
     ("~c status", "the status of the answer: 404, 4xx"),
     ("~t type", "request, answer, event, message, connect, dial; mcp, egress"),
     ("server: tool: agent: rule:", "by name; * stands for anything"),
-    ("v:deny", "what became of it: allow, approved, ask, deny, edit, shadow"),
+    ("v:deny", "what became of it: allow, approved, ask, deny, edit, shadow, ticket, unknown"),
     ("f:secret s:high", "a finding by its name; findings at least as severe"),
     ("! | ( )", "not, or, grouping; words side by side must all match"),
 )  # fmt: skip

@@ -37,6 +37,7 @@ ROW = "/rows/{}"
 SERVERS = "/servers"
 RULES = "/rules"
 HEALTH = "/health"
+CAPTURES = "/captures"
 
 DECISIONS = (
     Key("approve", "a", "decide('once')", "a", "once",
@@ -46,14 +47,14 @@ DECISIONS = (
     Key("time", "t", "decide('time')", "t", "time",
         "approve what the scope covers, for 5 minutes, 15 minutes or an hour",
         on_line=True, remembers=True),
-    Key("ever", "f", "decide('ever')", "f", "for ever",
+    Key("ever", "f", "decide('ever')", "f", "ever",
         "write a rule that approves what the scope covers; shows it first",
         on_line=True, needs=PREVIEW, remembers=True),
     Key("deny", "d", "decide('deny')", "d", "deny", "deny the selected call", on_line=True),
-    Key("deny-remember", "D", "decide('remember')", "D", "deny on",
+    Key("deny-remember", "D", "decide('remember')", "D", "deny more",
         "deny the selected call and, for a time, what the scope covers",
         on_line=True, remembers=True),
-    Key("reason", "r", "decide('reason')", "r", "reason",
+    Key("reason", "r", "decide('reason')", "r", "why",
         "deny the selected call with a reason that the agent reads", on_line=True),
     Key("approve-marked", "A", "decide_marked('allow')", "A", "all marked",
         "approve all marked calls, once each; lists them first"),
@@ -78,7 +79,7 @@ KEYS = (
     Key("first", "g,home", "edge(False)", "g Home", "top", "first row", "rows"),
     Key("last", "G,end", "edge(True)", "G End", "end",
         "last row; the live view follows again", "rows"),
-    Key("open", "enter", "open", "enter", "detail",
+    Key("open", "enter", "open", "enter", "all",
         "show the whole row; decides nothing", "rows", True),
     Key("scroll-down", "j,down", "scroll_down", "j ↓", "down", "scroll the detail down", "detail"),
     Key("scroll-up", "up", "scroll_up", "↑", "up", "scroll the detail up", "detail"),
@@ -96,7 +97,9 @@ KEYS = (
         on_line=True),
     Key("sort", "o", "sort", "o", "order",
         "order the rows by the next column; pauses the live view"),
-    Key("columns", "c", "columns", "c", "columns", "choose the columns of the live view"),
+    Key("capture", "c", "capture", "c", "capture",
+        "make a capture of the selected row, to test rules with", needs=CAPTURES),
+    Key("columns", "v", "columns", "v", "columns", "choose the columns of the live view"),
     Key("live", "1", "show('live')", "1", "live", "the live view and what waits"),
     Key("servers", "2", "show('servers')", "2", "servers", "the MCP servers that were seen",
         on_line=True, needs=SERVERS),

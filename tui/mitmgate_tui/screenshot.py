@@ -90,7 +90,7 @@ async def _draw(picture: Picture, events: Sequence[Event]) -> str:
         for key in ("", *picture.keys, ""):
             if key:
                 await pilot.press(key)
-            while app.board.feed.busy:
+            while app.board.feed.busy or app.waits_for_more:
                 await pilot.pause()
             for _ in range(2):  # what came up in the first is no longer new in the second
                 passed += _LATER

@@ -26,12 +26,18 @@ REDACTED = Sign("✎", "redacted", "edit")
 DENIED = Sign("✗", "denied", "deny")
 HELD = Sign("⏸", "held", "hold")
 SHADOW = Sign("◌", "shadow", "shadow")
+TICKET = Sign("↻", "ticket", "hold")
+UNKNOWN = Sign("?", "unknown", "hold")
 
 
 def sign_of(entry: Entry) -> Sign:
     """Return what became of the row, as far as we know."""
     if not entry.get("enforced"):
         return SHADOW
+    if entry.ticket:
+        return TICKET
+    if entry.lost:
+        return UNKNOWN
     if entry.answer is not None:
         return APPROVED if entry.answer.answer == "allow" else DENIED
     verdict = entry.get("verdict")

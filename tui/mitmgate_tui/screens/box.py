@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Iterator
+from itertools import islice
 from typing import ClassVar, Protocol, cast
 
 from textual.app import ComposeResult
@@ -37,7 +38,8 @@ class Box[T](ModalScreen[T | None]):
     Box { align: center middle; }
     Box .box { width: 78; max-width: 98%; height: auto; max-height: 96%;
                border: round $warning; padding: 0 1; background: $surface; }
-    Box .box-text { height: auto; max-height: 100%; scrollbar-size-vertical: 1; }
+    Box .box-text { height: auto; max-height: 100%; scrollbar-size-vertical: 1;
+                   scrollbar-gutter: stable; }
     Box .box-text > Static { width: 1fr; }
     Box .box-keys { height: 1; }
     """
@@ -68,20 +70,28 @@ class Box[T](ModalScreen[T | None]):
         """Return the text, each line at most *width* cells."""
         raise NotImplementedError
 
+    def ready(self, armed: bool) -> bool:
+        """Whether the keys count now, where they are *armed*."""
+        return armed
+
     def draw(self, look: Look) -> None:
         """Draw what changed."""
-        width = max(20, min(74, self.size.width - 8))
-        drawn = (self.subject, look.armed, width)
+        width = max(20, min(73, self.size.width - 9))
+        armed = self.ready(look.armed)
+        drawn = (self.subject, armed, self.size)
         if drawn == self._drawn:
             return
         try:
             lines = self.lines(width)
             if len(lines) > MAX_LINES:
                 lines = [*lines[:MAX_LINES], told(f"{len(lines) - MAX_LINES} lines more", width)]
+            # The keys stay in sight below a text that is taller than the screen.
+            room = self.size.height * 96 // 100 - 3
+            self.query_one(".box-text").styles.max_height = max(1, room)
             self.query_one(".box-lines", Static).update(Content("\n").join(lines))
-            mark, style = ("▸", "bold") if look.armed else ("…", "dim")
+            mark, style = ("▸", "bold") if armed else ("…", "dim")
             keys = Content.styled(f"{mark} {self.line}", style)
-            self.query_one(".box-keys", Static).update(keys)
+            self.query_one(".box-keys", Static).update(keys, layout=False)
         except NoMatches:  # before it is composed, or after it is gone
             return
         self._drawn = drawn
@@ -99,15 +109,24 @@ class Box[T](ModalScreen[T | None]):
         self.dismiss(None)
 
 
+def _pieces(text: str, width: int) -> Iterator[str]:
+    while len(text) > width:
+        # A word longer than half a line is cut: a name must not leave a line nearly empty.
+        at = text.rfind(" ", width // 2, width + 1)
+        at = width if at < 0 else at
+        yield text[:at]
+        text = text[at:].removeprefix(" ")
+    yield text
+
+
 def told(text: str, width: int, style: str = "") -> Content:
     """Return a stranger's text as one line."""
     return Content.styled(isolated(middle(clean(text[: 4 * width + 400]), width)), style)
 
 
 def wrapped(text: str, width: int, style: str = "", *, most: int = 20) -> list[Content]:
-    """Return a stranger's text on as many lines as it takes, so many at most."""
-    text = clean(text[: width * (most + 1)])
-    pieces = [text[at : at + width] for at in range(0, max(1, len(text)), max(1, width))]
+    """Return a stranger's text on as many lines as it takes, so many at most, cut at blanks."""
+    pieces = list(islice(_pieces(clean(text[: width * (most + 1)]), max(1, width)), most + 1))
     if len(pieces) > most:
         pieces = [*pieces[:most], "…"]
     return [Content.styled(isolated(middle(piece, width)), style) for piece in pieces]

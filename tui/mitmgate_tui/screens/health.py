@@ -83,8 +83,6 @@ def _fact(name: str, value: str, width: int, *, bad: object = None) -> Content:
 def _own(board: Board) -> Iterator[str]:
     latencies = sorted(board.latencies)
     middle, most = quantile(latencies, 0.5), quantile(latencies, 0.95)
-    rate = "-" if board.rate is None else str(board.rate)
-    yield f"{'decisions a second':<28}{rate}"
     yield f"{'until the answer ended':<28}p50 {milliseconds(middle)}, p95 {milliseconds(most)}"
     yield f"{'rows kept':<28}{len(board.entries):,} of {board.entries.capacity:,}"
     yield f"{'rows missed':<28}{board.dropped:,}"

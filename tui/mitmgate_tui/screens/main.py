@@ -13,10 +13,10 @@ from mitmgate_tui.entry import Entry
 from mitmgate_tui.messages import RowOpened, SelectionMoved
 from mitmgate_tui.screens.columns import ColumnsScreen
 from mitmgate_tui.screens.detail import DetailScreen
-from mitmgate_tui.screens.view import Look, View, can_decide, keys_for
-from mitmgate_tui.signs import what
-from mitmgate_tui.text import isolated, middle
-from mitmgate_tui.widgets.detail import Detail, brief
+from mitmgate_tui.screens.view import WIDE, Look, View, can_decide, keys_for
+from mitmgate_tui.text import isolated
+from mitmgate_tui.widgets.brief import brief
+from mitmgate_tui.widgets.detail import Detail
 from mitmgate_tui.widgets.filterbar import FilterBar
 from mitmgate_tui.widgets.keyline import KeyLine
 from mitmgate_tui.widgets.live import Live
@@ -24,7 +24,6 @@ from mitmgate_tui.widgets.rows import RowList
 from mitmgate_tui.widgets.status import StatusLine
 from mitmgate_tui.widgets.waiting import Waiting
 
-WIDE = 100
 NO_CALLS = " no calls yet: point an agent at the proxy (`mitmgate env` says how)"
 
 
@@ -72,11 +71,16 @@ class MainScreen(View):
         had_waiting = self.waiting.can_focus
         self.waiting.show_waiting(board.waiting.values(), look.chosen)
         self.live.show_feed(board.feed)
-        if board.waiting and not had_waiting and self.live.selected is None:
+        if board.waiting and not had_waiting and self._idle:
             self.waiting.focus()
         elif not board.waiting and self.focused is self.waiting:
             self.live.focus()
         self.draw_clock(look)
+
+    @property
+    def _idle(self) -> bool:
+        """Whether nobody reads or types: the focus stands where it stood at the start."""
+        return self.focused in (None, self.live) and self.live.selected is None and not self.typing
 
     def draw_clock(self, look: Look) -> None:
         """Draw what changes with the seconds: status, bars, the target's time left."""
@@ -144,9 +148,9 @@ class MainScreen(View):
         event.stop()
         self.live.focus()
 
-    def answered(self, row_id: str) -> None:
+    def answered(self, row_id: str, left: int) -> None:
         """Go on to the next call that waits."""
-        self.waiting.pass_on(row_id)
+        self.waiting.pass_on(row_id, left)
 
     def go_to(self, pending: str) -> None:
         """Put the cursor on the waiting entry with that id, or on the row of its equals."""
@@ -200,5 +204,5 @@ class MainScreen(View):
             self.detail.scroll_home(animate=False)
         short = self.query_one("#brief", Static)
         width = max(0, self.size.width - 2)
-        lines = ("", "") if entry is None else (what(entry.row), brief(entry))
-        short.update("\n".join(isolated(middle(line, width)) for line in lines), layout=False)
+        lines = ("", "") if entry is None else brief(entry, look.chosen, width)
+        short.update("\n".join(isolated(line) for line in lines), layout=False)

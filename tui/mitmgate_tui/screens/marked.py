@@ -14,6 +14,8 @@ from mitmgate_tui.entry import Entry
 from mitmgate_tui.messages import Answer
 from mitmgate_tui.screens.box import Box, told
 from mitmgate_tui.signs import shown, what, whom
+from mitmgate_tui.text import middle
+from mitmgate_tui.widgets.brief import arguments_line
 
 
 class MarkedScreen(Box[tuple[Seen, ...]]):
@@ -45,10 +47,11 @@ class MarkedScreen(Box[tuple[Seen, ...]]):
     def lines(self, width: int) -> list[Content]:
         """List what is answered, then what is left out and why."""
         word = "Approve, once each" if self._answer_given == "allow" else "Deny"
-        taken, left = [], []
+        taken, left, calls = [], [], 0
+        allows = self._answer_given == "allow"
         for (entry, _), count in zip(self._listed, self._state, strict=False):
-            row = entry.row
-            text = f"{what(row)}  {whom(row)}  {shown(row.agent)}"
+            row, pending = entry.row, entry.pending
+            text = f"{middle(what(row), 24)}  {whom(row)}  {shown(row.agent)}"
             if not count:
                 left.append(told(f" - {text}: has left", width, "dim"))
             elif row.findings:
@@ -56,9 +59,18 @@ class MarkedScreen(Box[tuple[Seen, ...]]):
                                  "$sign-hold"))  # fmt: skip
             else:
                 many = f"  x{count}" if count > 1 else ""
-                one = ", one of them" if many and self._answer_given == "allow" else ""
-                taken.append(told(f" ● {text}{many}{one}", width))
-        return [told(f"{word}: {len(taken)} calls", width, "bold"), *taken, *left]
+                one = ", one of them" if many and allows else ""
+                later = ", its next try passes" if allows and pending and pending.detached else ""
+                taken.append(told(f" ● {text}{many}{one}{later}", width))
+                if pending is not None and pending.arguments is not None:
+                    carries = f"   {arguments_line(pending, width - 3)}"
+                    taken.append(told(carries, width, "dim"))
+                calls += 1
+        return [
+            told(f"{word}: {calls} call{'' if calls == 1 else 's'}", width, "bold"),
+            *taken,
+            *left,
+        ]
 
     def action_all(self) -> None:
         """Answer what is listed."""

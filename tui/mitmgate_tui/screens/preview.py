@@ -43,17 +43,22 @@ class PreviewScreen(Box[bool]):
     def lines(self, width: int) -> list[Content]:
         """Show the difference, what else it settles, and what to think of."""
         title = f"Approve {what(self._row)} of {shown(self._row.agent)} for ever"
-        lines = [told(title, width, "bold"), told("This is written to remembered.yaml:", width)]
-        lines += [Content(), *diff_lines(self._preview.diff, width), Content()]
+        lines = [told(title, width, "bold")]
+        # First what has to be known, whatever the length of the difference.
+        if not self._still:
+            lines.append(told(LEFT, width, "$sign-hold"))
+        if self._seen.scoped is not None:
+            lines += wrapped(f"It covers {self._seen.scoped.words(self._row)}.", width, most=6)
         for warning in self._preview.warnings:
             lines += wrapped(f"⚠ {warning}", width, "$sign-hold")
         if self._preview.covers:
-            lines.append(
-                told(f"It also settles {self._preview.covers} other waiting calls.", width)
-            )
-        if not self._still:
-            lines.append(told(LEFT, width, "$sign-hold"))
-        return lines
+            calls = "call" if self._preview.covers == 1 else "calls"
+            text = f"It also settles {self._preview.covers} other waiting {calls}."
+            lines.append(told(text, width))
+        if (history := self._preview.history) is not None:
+            lines += wrapped(f"{history[:1].upper()}{history[1:]}.", width)
+        lines.append(told("This is written to remembered.yaml:", width))
+        return [*lines, Content(), *diff_lines(self._preview.diff, width)]
 
     def action_save(self) -> None:
         """Write the rule."""

@@ -54,7 +54,7 @@ def _suggestion(hint: Suggestion, board: Board, width: int) -> Block:
 
 
 def _rule(number: int, rule: RuleView, sight: Sight, room: int) -> Block:
-    last = "never" if rule.last_hit is None else sight.clock.hms(rule.last_hit)
+    last = "never" if rule.last_hit is None else sight.clock.moment(rule.last_hit)
     style = "dim" if rule.never else ""
     line = Content.assemble(
         (fit(clean(rule.id), room), style), " ",

@@ -15,12 +15,9 @@ from textual.widgets import Static
 from mitmgate.control.models import Pending
 from mitmgate_tui.chosen import MAX_NAMES, Scoped, begin, with_name
 from mitmgate_tui.screens.box import told, wrapped
+from mitmgate_tui.screens.words import SCOPES
 from mitmgate_tui.signs import what
 
-WORDS = {
-    "call": "this call", "values": "same values", "tool": "tool", "server": "server",
-    "url": "URL", "prefix": "folder", "host": "host",
-}  # fmt: skip
 _SHOWN = 10
 
 
@@ -101,14 +98,14 @@ class ScopeScreen(ModalScreen[Scoped | None]):
         lines = [told(f"What s, t, f and D cover: {what(row)}", width, "bold"), self._choices()]
         lines += wrapped(self._scoped.words(row), width, most=6)
         lines += self._parts(width)
-        lines.append(told(self._keys(), width, "dim"))
+        lines += [told(line, width, "dim") for line in self._keys()]
         self.query_one("#scope-text", Static).update(Content("\n").join(lines))
 
     def _choices(self) -> Content:
         pieces = [Content("◂ ")]
         for choice in self._pending.scopes:
             style = "bold reverse" if choice is self._scoped.choice else ""
-            pieces += [Content.styled(f" {WORDS[choice.on]} ", style), Content(" ")]
+            pieces += [Content.styled(f" {SCOPES[choice.on]} ", style), Content(" ")]
         return Content().join([*pieces, Content("▸")])
 
     def _parts(self, width: int) -> list[Content]:
@@ -122,11 +119,11 @@ class ScopeScreen(ModalScreen[Scoped | None]):
             lines.append(told(f"{here}{box}{name}", width, "bold" if here == "▌" else ""))
         return lines
 
-    def _keys(self) -> str:
+    def _keys(self) -> list[str]:
         choice = self._scoped.choice
-        more = ""
+        more = []
         if choice.prefixes:
-            more = "   ↑ ↓ folder"
+            more = ["↑ ↓ folder"]
         elif choice.names:
-            more = f"   ↑ ↓ space: arguments that stay the same, {MAX_NAMES} at most"
-        return f"← → narrower, wider{more}   enter keeps   escape"
+            more = [f"↑ ↓ space: arguments that stay the same, {MAX_NAMES} at most"]
+        return [*more, "← → narrower, wider   enter keeps   escape"]

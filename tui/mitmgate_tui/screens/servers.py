@@ -33,7 +33,8 @@ class ServersPane(Pane):
             return []
         servers = ServerList.model_validate_json(answer).servers
         unknown = sum(server.server is None for server in servers)
-        head = f"{len(servers)} servers, {unknown} of them without a name in the policy"
+        seen = "1 server" if len(servers) == 1 else f"{len(servers)} servers"
+        head = f"{seen}, {unknown} of them without a name in the policy"
         taken = {server.server for server in servers if server.server is not None}
         return [
             Block((Content.styled(head, "bold"), Content())),

@@ -17,6 +17,7 @@ from mitmgate_tui.screens.length import LEFT
 from mitmgate_tui.signs import shown, what
 
 MAX_TYPED = 40
+MIN_TYPED = 4
 FASTEST = 0.01
 """Two keys closer together than this many seconds were not typed."""
 
@@ -24,11 +25,13 @@ FASTEST = 0.01
 def wanted_of(row: Row, entry: str) -> str:
     """Return what has to be typed: the tool's name, or host, as far as a keyboard has its letters.
 
-    Else the id of the approval: letters that only look alike cannot be told apart by typing.
+    Else the id of the approval: letters that only look alike cannot be told apart by typing, and
+    a key held down types one letter again and again.
     """
     name = row.tool or (row.host if row.channel == "egress" else row.method)
     plain = name.isascii() and name.isprintable() and name == name.strip()
-    return name if plain and 0 < len(name) <= MAX_TYPED else entry
+    long = MIN_TYPED <= len(name) <= MAX_TYPED and len(set(name.lower())) > 1
+    return name if plain and long else entry
 
 
 class TypedScreen(Box[bool]):
@@ -48,6 +51,7 @@ class TypedScreen(Box[bool]):
         self._last = steady()
         self._fast = False
         self._still = True
+        self._awake = False
 
     def on_mount(self) -> None:
         """Take all keys here."""
@@ -57,6 +61,11 @@ class TypedScreen(Box[bool]):
     def subject(self) -> Hashable:
         """What stands there, and whether its call still waits."""
         return (super().subject, self._text, self._fast, self._still)
+
+    def ready(self, armed: bool) -> bool:
+        """Whether letters count: from the first time on that no key was pressed for a while."""
+        self._awake = self._awake or armed
+        return self._awake
 
     def look(self, board: Board) -> None:
         """Note whether the call still waits."""
@@ -82,6 +91,8 @@ class TypedScreen(Box[bool]):
             return
         event.stop()
         event.prevent_default()
+        if not self._awake:
+            return
         now = self._steady()
         too_fast, self._last, self._keys = now - self._last < FASTEST, now, self._keys + 1
         if event.key == "backspace":

@@ -11,6 +11,11 @@ from mitmgate_tui.chosen import Chosen
 from mitmgate_tui.clock import Clock
 from mitmgate_tui.keys import KEYS, Key
 
+WIDE = 100
+"""From so many columns on the detail stands beside the lists."""
+LISTS = 62
+"""Per cent of the width that the lists have then."""
+
 
 @dataclass(frozen=True, slots=True)
 class Look:
@@ -53,8 +58,8 @@ class View(Screen[None]):
         """Whether letters go into a line of text, and decide nothing."""
         return False
 
-    def answered(self, row_id: str) -> None:
-        """Note that the operator's answer about that row was taken."""
+    def answered(self, row_id: str, left: int) -> None:
+        """Note that the operator's answer about that row was taken; *left* calls go with it."""
 
 
 def can_decide(look: Look, target: str | None) -> bool:

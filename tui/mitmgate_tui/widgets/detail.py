@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from typing import ClassVar
 
@@ -26,7 +25,6 @@ from mitmgate_tui.widgets.difference import change_lines
 from mitmgate_tui.widgets.tree import MAX_DEPTH, marks_of, tree_lines
 from mitmgate_tui.widgets.waiting import time_left
 
-MAX_LINE = 2_000
 MAX_SHOWN = 200
 MAX_EVENTS = 20
 MAX_TRACE = 100
@@ -63,7 +61,7 @@ class Detail(VerticalScroll, can_focus=True):
         pending = entry.pending
         known = look.chosen.details.get(entry.id)
         scoped = None if pending is None else look.chosen.scope(pending)
-        second = int(look.clock.wall()) if entry.waits else 0
+        second = int(look.clock.steady()) if entry.pending is not None else 0
         drawn = (entry, look.board.version, second, self._depth, id(known), scoped, look.keys)
         if drawn != self._drawn:
             self._draw(Content("\n").join(_lines(entry, look, self._depth)), drawn)
@@ -148,7 +146,8 @@ def _more(known: Known | str, depth: int, pending: Pending | None) -> Iterator[C
     for name, value in parts:
         if value is not None:
             yield Content.styled(name, "dim")
-            yield from tree_lines(value, marks, depth=depth)
+            more = max(0, depth - DEPTH)
+            yield from tree_lines(value, marks, depth=depth, more=more)
             yield Content()
     if len(known.events) > MAX_EVENTS:
         yield Content.styled(f"⚠ {len(known.events) - MAX_EVENTS} more events", "$sign-hold")
@@ -169,13 +168,7 @@ def _facts(entry: Entry) -> Iterator[Content]:
 
 def _verdict(entry: Entry, clock: Clock) -> Iterator[Content]:
     row, sign = entry.row, sign_of(entry)
-    more = ""
-    if entry.waits:
-        more = f", denied in {minutes(time_left(entry, clock.wall())[0])}"
-    elif entry.pending is not None and entry.pending.detached:
-        more = ", nobody waits: an approval lets the next try pass"
-    elif not row.enforced:
-        more = f": would {clean(row.verdict)}"
+    more = _became(entry, clock)
     yield Content.assemble(_label("verdict"), (str(sign), f"bold $sign-{sign.style}"), more)
     yield _fact("rule", row.rule)
     yield _fact("why", row.reason)
@@ -192,6 +185,20 @@ def _verdict(entry: Entry, clock: Clock) -> Iterator[Content]:
         status = "" if done.status is None else f"{done.status}, "
         sizes = f"{done.request_bytes} B out, {done.response_bytes} B back"
         yield _fact("ended", f"{done.fate}, {status}{done.latency * 1000:.0f} ms, {sizes}")
+
+
+def _became(entry: Entry, clock: Clock) -> str:
+    left = minutes(time_left(entry, clock)[0])
+    detached = entry.pending is not None and entry.pending.detached
+    if entry.waits and not detached:
+        return f", denied in {left}"
+    if entry.ticket:
+        return ": the next try passes, once"
+    if entry.lost:
+        return ": the connection broke while it waited; the audit log tells"
+    if detached:
+        return f", nobody waits: for {left} an approval lets the next try pass"
+    return "" if entry.get("enforced") else f": would {clean(entry.row.verdict)}"
 
 
 def _answer(entry: Entry) -> str:
@@ -218,17 +225,14 @@ def _arguments(entry: Entry, depth: int) -> Iterator[Content]:
         return
     yield Content.styled("arguments", "dim")
     marks = marks_of(entry.row.findings, pending.changed)
-    yield from tree_lines(pending.arguments, marks, depth=depth)
-
-
-def brief(entry: Entry) -> str:
-    """Spell what a call would do on one line, for narrow screens."""
-    marks = f"⚠ {len(entry.row.findings)} found  " if entry.row.findings else ""
-    arguments = entry.pending.arguments if entry.pending is not None else None
-    if arguments is None:
-        return marks + clean(entry.row.reason)
-    text = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-    return marks + clean(text[:MAX_LINE])
+    value, folded = pending.arguments, frozenset[str]()
+    if isinstance(value, dict):
+        # What tells calls apart comes first: the name stands above, _meta is the client's.
+        first = [name for name in value if name == "arguments"]
+        own = [name for name in value if name != "name" or value[name] != entry.row.tool]
+        value = {name: value[name] for name in dict.fromkeys([*first, *own])}
+        folded = frozenset({"/_meta"}) if depth <= DEPTH else folded
+    yield from tree_lines(value, marks, depth=depth, more=max(0, depth - DEPTH), folded=folded)
 
 
 def _label(name: str) -> tuple[str, str]:

@@ -10,7 +10,12 @@ from textual.widgets import Static
 from mitmgate_tui.keys import DECISIONS, Key
 
 DECIDING = frozenset(key.id for key in DECISIONS)
-ALWAYS = frozenset({"help", "leave"})
+ALWAYS = frozenset({"help"})
+ORDER = (
+    "approve", "deny", "reason", "scope", "open", "session", "time", "ever", "deny-remember",
+    "kill", "undo", "leave",
+)  # fmt: skip
+"""What comes first where the line is too short for all; the others follow as they are listed."""
 
 
 class KeyLine(Static):
@@ -29,14 +34,16 @@ class KeyLine(Static):
     def show(self, keys: Sequence[Key], *, armed: bool, target: bool) -> None:
         """Draw the line; *target* tells whether there is anything to decide."""
         self._shown = (keys, armed, target)
-        self.update(key_line(keys, armed=armed, target=target, width=self.size.width))
+        line = key_line(keys, armed=armed, target=target, width=self.size.width)
+        self.update(line, layout=False)
 
 
 def key_line(keys: Sequence[Key], *, armed: bool, target: bool, width: int) -> Content:
     """Return those of *keys* that fit in *width* cells."""
     line = Content(" ▸ " if armed and target else " … " if target else "   ")
     tail = Content().join(_piece(key, live=True) for key in keys if key.id in ALWAYS)
-    for key in keys:
+    rank = {name: at for at, name in enumerate(ORDER)}
+    for key in sorted(keys, key=lambda key: rank.get(key.id, len(ORDER))):
         if key.on_line and key.id not in ALWAYS:
             piece = _piece(key, live=key.id not in DECIDING or (armed and target))
             if line.cell_length + piece.cell_length + tail.cell_length - 2 <= width:

@@ -143,7 +143,9 @@ class RowList(ScrollView, can_focus=True):
         chosen = entry is self.chosen
         if chosen:
             base += self._style("selected" if self.has_focus else "selected-blurred")
-        parts = [("▌" if chosen else " ", "plain"), *self.line(entry, width - 1)]
+        # Without colours too the pane that keys move in is told from the other.
+        mark = ("▌" if self.has_focus else "▏") if chosen else " "
+        parts = [(mark, "plain"), *self.line(entry, width - 1)]
         segments = [Segment(text, base + self._style(name)) for text, name in parts]
         return Strip(segments).adjust_cell_length(width, base)
 

@@ -10,6 +10,7 @@ from textual.widgets import Static
 from mitmgate_tui.board import Board
 from mitmgate_tui.clock import Clock, minutes
 from mitmgate_tui.text import clean, isolated, middle
+from mitmgate_tui.widgets.waiting import time_left
 
 GAP = 3
 BAD = "bold $sign-deny"
@@ -31,14 +32,13 @@ class StatusLine(Static):
     def show(self, board: Board, clock: Clock, *, read_only: bool) -> None:
         """Draw the line for the width there is."""
         self._shown = (board, clock, read_only)
-        self.update(status(board, clock, read_only=read_only, width=self.size.width))
+        self.update(status(board, clock, read_only=read_only, width=self.size.width), layout=False)
 
 
 def status(board: Board, clock: Clock, *, read_only: bool, width: int) -> Content:
     """Return the status line, *width* cells long."""
-    now = clock.wall()
-    hour = Content.styled(clock.hms(now), "dim")
-    parts = list(_parts(board, now, read_only=read_only, narrow=width < 100))
+    hour = Content.styled(clock.hms(clock.wall()), "dim")
+    parts = list(_parts(board, clock, read_only=read_only, narrow=width < 100))
     while len(parts) > 1 and _length(parts) + len(hour) + GAP + 2 > width:
         parts.remove(max(parts, key=lambda part: part[0]))
     line = Content(" ") + Content(" " * GAP).join(text for _, text in parts)
@@ -51,7 +51,7 @@ def _length(parts: list[tuple[int, Content]]) -> int:
 
 
 def _parts(
-    board: Board, now: float, *, read_only: bool, narrow: bool
+    board: Board, clock: Clock, *, read_only: bool, narrow: bool
 ) -> Iterator[tuple[int, Content]]:
     """Yield the pieces from left to right, each with a number: the largest goes first."""
     state = board.state
@@ -65,7 +65,7 @@ def _parts(
         yield 8, _styled(middle(clean(state.listen), 24))
         if state.halt is not None and state.halt.on:
             yield 0, _styled("■ KILL SWITCH: all denied", "bold reverse $sign-deny")
-    yield 1, _waiting(board, now, narrow=narrow)
+    yield 1, _waiting(board, clock, narrow=narrow)
     if board.rate is not None:
         yield 5, _styled(f"{board.rate}/s")
     if state is not None:
@@ -83,17 +83,21 @@ def _styled(text: str, style: str = "") -> Content:
     return Content.styled(isolated(text), style)
 
 
-def _waiting(board: Board, now: float, *, narrow: bool) -> Content:
-    deadlines = [
-        entry.pending.deadline
-        for entry in board.waiting.values()
-        if entry.pending is not None and not entry.pending.detached
-    ]
-    if not deadlines:
-        return _styled("⏸ 0" if narrow else "⏸ 0 waiting", "dim")
-    left = minutes(min(deadlines) - now)
-    count = len(deadlines)
-    text = f"⏸ {count} ({left})" if narrow else f"⏸ {count} waiting, next denied in {left}"
+def _waiting(board: Board, clock: Clock, *, narrow: bool) -> Content:
+    entries = [entry for entry in board.waiting.values() if entry.pending is not None]
+    held = [entry for entry in entries if entry.pending and not entry.pending.detached]
+    kept = len(entries) - len(held)
+    retry = f", {kept} retry" if kept else ""
+    if not held:
+        text = f"⏸ 0{retry}" if narrow else f"⏸ 0 waiting{retry}"
+        return _styled(text, "$sign-hold" if kept else "dim")
+    left = minutes(min(time_left(entry, clock)[0] for entry in held))
+    count = len(held)
+    text = (
+        f"⏸ {count} ({left}){retry}"
+        if narrow
+        else (f"⏸ {count} waiting, next denied in {left}{retry}")
+    )
     return _styled(text, "bold $sign-hold")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
 
 from rich.cells import cell_len
@@ -20,6 +21,7 @@ BAR = 6
 URGENT = 10.0
 MAX_LINES = 10
 MAX_GHOSTS = 10
+_MOST_STOOD = 50
 
 
 class Waiting(RowList):
@@ -40,6 +42,7 @@ class Waiting(RowList):
         self._counts: dict[str, int] = {}
         self._lines: list[Entry] = []
         self._keys: dict[int, str] = {}
+        self._stood_for: deque[str] = deque(maxlen=_MOST_STOOD)
 
     def show_waiting(self, waiting: Iterable[Entry], chosen: Chosen | None = None) -> None:
         """Take over the waiting calls; fold to one line when there are none.
@@ -91,6 +94,7 @@ class Waiting(RowList):
     def _replace(self, at: int, entry: Entry) -> None:
         left, self._lines[at] = self._lines[at], entry
         if self.chosen is left:
+            self._stood_for.append(left.id)
             self.chosen = entry
             self.post_message(SelectionMoved())
 
@@ -98,6 +102,8 @@ class Waiting(RowList):
         """Move the cursor; the ghosts go."""
         moved = entry is not self.chosen
         super().select(entry)
+        if moved:
+            self._stood_for.clear()
         if moved and any(self.is_ghost(other) for other in self._lines):
             self._sweep(keep=0)
             self.show_waiting(self._waiting)
@@ -122,12 +128,19 @@ class Waiting(RowList):
         if waiting:
             self._select_at(waiting[-1 if last else 0])
 
-    def pass_on(self, row_id: str) -> None:
+    def pass_on(self, row_id: str, left: int = 1) -> None:
         """Select the next row after the one that the operator has just answered.
 
-        A row in which equal calls go on waiting keeps the cursor.
+        *left* is how many calls the answer was for. A row in which others, equal to these, go on
+        waiting keeps the cursor.
         """
-        if self.selected == row_id and self.count(self.chosen) < 2:
+        if row_id in self._stood_for:
+            left -= 1  # that one left before its answer came, and another stands in its line
+        elif self.selected == row_id:
+            left = max(1, left)
+        else:
+            return
+        if self.count(self.chosen) <= left:
             before = self.chosen
             self.action_move(1)
             if self.chosen is before:
@@ -157,16 +170,18 @@ class Waiting(RowList):
         if self.is_ghost(entry):
             return [(fit(f"  {_became(entry)}", width), "faint")]
         row = entry.row
-        left, share = time_left(entry, self.clock.wall())
+        left, share = time_left(entry, self.clock)
         detached = entry.pending is not None and entry.pending.detached
         style = "faint" if detached else "urgent" if left <= URGENT else "hold"
         full = round(share * BAR)
         bar = "retry " if detached else "█" * full + "░" * (BAR - full)
         count = self.count(entry)
+        # One width for all lines: the names stay below each other.
+        most = max((len(f"x{n}") for n in self._counts.values() if n > 1), default=0)
         before: list[Part] = [
             (f"{self._mark(entry) + minutes(left):>5} ", style),
             (f"{bar} ", style),
-            (f"x{count} " if count > 1 else "", "plain"),
+            (f"{f'x{count}' if count > 1 else '':<{most}} " if most else "", "plain"),
             (fit(whom(row), 9) + " ", "plain"),
         ]
         after: list[Part] = [
@@ -191,10 +206,16 @@ def _became(entry: Entry) -> str:
     return f"{sign_of(entry)} by {by}: {what(entry.row)}"
 
 
-def time_left(entry: Entry, now: float) -> tuple[float, float]:
-    """Return the seconds left of a waiting call, and which share of its time that is."""
+def time_left(entry: Entry, clock: Clock) -> tuple[float, float]:
+    """Return the seconds left of a waiting call, and which share of its time that is.
+
+    Counted from what the proxy said was left: the clock of the wall may jump.
+    """
     if entry.pending is None:
         return 0.0, 0.0
-    left = max(0.0, entry.pending.deadline - now)
+    ends, now = entry.until, clock.steady()
+    if ends is None:
+        ends, now = entry.pending.deadline, clock.wall()
+    left = max(0.0, ends - now)
     whole = entry.pending.deadline - entry.pending.since
     return left, min(1.0, left / whole) if whole > 0 else 0.0
