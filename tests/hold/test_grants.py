@@ -214,3 +214,54 @@ def said_of(made_for: Target, scope: Scope, other: Target) -> bool:
 @given(TARGETS, SCOPES, TARGETS)
 def test_an_answer_covers_what_its_words_say(made_for: Target, scope: Scope, other: Target) -> None:
     assert covers(made_for, scope, other) == said_of(made_for, scope, other)
+
+
+DEEP = replace(PAGE, path="/a/" + "/".join("bcdefghijklmnopqrstuvwxyz") + "/page")
+
+
+@pytest.mark.parametrize("answer", ["allow", "deny"])
+def test_an_answer_for_a_folder_covers_what_lies_very_deep_in_it(answer: str) -> None:
+    assert covers(PAGE, Scope("prefix", prefix="/a"), DEEP, answer)
+    assert not covers(PAGE, Scope("prefix", prefix="/a/b"), replace(DEEP, path="/a"), answer)
+
+
+def test_a_folder_that_is_not_among_the_deepest_can_be_named() -> None:
+    assert "/a" not in DEEP.prefixes
+    assert covers(DEEP, Scope("prefix", prefix="/a"), PAGE)
+
+
+def test_of_two_folders_the_deeper_one_is_named() -> None:
+    grants = Grants()
+    grants.add(PAGE, Said("allow", Scope("prefix", prefix="/a"), "x.0"), now=0.0)
+    deeper = grants.add(PAGE, Said("allow", Scope("prefix", prefix="/a/b"), "x.0"), now=0.0)
+    assert grants.covering(PAGE, now=0.0) == deeper
+    grants.revoke(deeper.id)
+    found = grants.covering(PAGE, now=0.0)
+    assert found is not None
+    assert found.scope.prefix == "/a"
+
+
+@pytest.mark.parametrize(
+    "scope", [Scope("tool"), Scope("values", ("repo",))], ids=["tool", "values"]
+)
+def test_an_answer_that_was_replaced_can_be_put_back(scope: Scope) -> None:
+    grants = Grants()
+    denied = grants.add(PUSH, Said("deny", scope, "x.0"), now=0.0)
+    assert grants.same(PUSH, scope) == denied
+    allowed = grants.add(PUSH, Said("allow", scope, "x.1"), now=0.0)
+    grants.revoke(allowed.id)
+    grants.restore(PUSH, denied)
+    assert (grants.covering(PUSH, now=0.0), len(grants)) == (denied, 1)
+    assert grants.revoke(denied.id) == denied
+
+
+def test_what_was_said_for_a_session_ends_with_it() -> None:
+    grants = Grants(limit=3)
+    for session in (1, 2):
+        grants.add(PUSH, Said("allow", Scope("tool", session=session), "x.0"), now=0.0)
+    lasting = grants.add(PUSH, Said("allow", Scope("call"), "x.0"), now=0.0)
+    grants.end_session(1)
+    assert grants.covering(NEXT_CALL, now=0.0) is None
+    assert grants.covering(OTHER_SESSION, now=0.0) is not None
+    grants.end_session(2)
+    assert grants.good(now=0.0) == (lasting,)

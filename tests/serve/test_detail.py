@@ -90,7 +90,7 @@ def test_no_secret_is_shown_nor_copied(rig: Rig, client: TestClient) -> None:
     assert "hush" not in json.dumps(shown)
     assert len(shown["events"]) == 1
     words = shlex.split(shown["curl"])
-    assert words[:4] == ["curl", "-X", "POST", f"https://{SERVER}/mcp"]
+    assert words[:5] == ["curl", "--globoff", "-X", "POST", f"https://{SERVER}/mcp"]
     assert not any("authorization" in word or "cookie" in word for word in words)
     assert "content-type: application/json" in words
 

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import tempfile
+from contextlib import ExitStack
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -11,17 +14,19 @@ import jsonschema  # type: ignore[import-untyped]
 import pytest
 import schemathesis
 from hypothesis import HealthCheck, settings
-from judging import call
-from piping import Rig, make_rig
+from judging import POLICY, call
+from remembering import Gate, made
 from schemathesis.specs.openapi.checks import (
     ignored_auth,
     missing_required_header,
     positive_data_acceptance,
 )
+from starlette.requests import Request
 from starlette.testclient import TestClient
 
 from mitmgate.control.models import State
-from mitmgate.serve.api import ControlApi
+from mitmgate.serve import api as api_module
+from mitmgate.serve.api import ControlApi, Past
 from mitmgate.serve.openapi import document, text_of
 from mitmgate.serve.routes import OPERATIONS
 from mitmgate.serve.switch import KillSwitch
@@ -31,23 +36,39 @@ HEADERS = {"authorization": f"Bearer {KEY}"}
 COMMITTED = Path(__file__).parents[2] / "docs" / "control-api.json"
 
 
-def make_app(folder: Path) -> tuple[Any, Rig]:
-    rig = make_rig()
-    pipeline = rig.pipeline
-    pipeline.judge_now(call("get_file", {"path": "a"}, exchange="abc-1"))
+def state() -> State:
+    return State(version="0", listen="l", mode="enforce", policy="p", pending=0, operators=0,
+                 decisions=0, denied=0, healthy=True)  # fmt: skip
 
-    def state() -> State:
-        return State(version="0", listen="l", mode="enforce", policy="p", pending=0, operators=0,
-                     decisions=pipeline.decisions, denied=0, healthy=True)  # fmt: skip
 
-    switch = KillSwitch(pipeline, folder, lambda: 0)
-    return ControlApi(pipeline, state, KEY, switch=switch).app(), rig
+def make_api(folder: Path) -> tuple[ControlApi, Gate]:
+    """Return the API with everything that the program offers."""
+    gate = made(folder, POLICY.replace("unattended: wait", "unattended: deny"))
+    gate.pipeline.judge_now(call("get_file", {"path": "a"}, exchange="abc-1"))
+    switch = KillSwitch(gate.pipeline, folder, lambda: 0)
+    api = ControlApi(gate.pipeline, state, KEY, gate.reloader, switch=switch)
+    audit = folder / "audit.jsonl"
+    audit.touch()
+    api.past = Past(audit, None, folder / "fixtures")
+    return api, gate
 
 
 _folder = tempfile.TemporaryDirectory()
-_app, _rig = make_app(Path(_folder.name))
-_whole = schemathesis.openapi.from_asgi("/v1/openapi.json", _app)
+_api, _gate = make_api(Path(_folder.name))
+_whole = schemathesis.openapi.from_asgi("/v1/openapi.json", _api.app())
 schema = _whole.exclude(path="/v1/events")  # never ends: it has its own test below
+_numbers = count()
+
+
+def entry() -> str:
+    """Return the id of a call that nobody waits behind, so that it needs no loop."""
+    kept = _gate.pipeline.holding.detached
+    if not kept:
+        _gate.pipeline.judge.halt = None
+        number = next(_numbers)
+        given = call("push", {"v": number}, exchange=f"p-{number}")
+        asyncio.run(_gate.pipeline.decide(given, connection="c"))
+    return next(iter(kept))
 
 
 @schema.parametrize()
@@ -55,13 +76,49 @@ schema = _whole.exclude(path="/v1/events")  # never ends: it has its own test be
 def test_every_answer_is_what_the_document_says(case: Any) -> None:
     # Each case is sent with the key; what comes without it is a test of its own below.
     excluded = [ignored_auth, missing_required_header]
+    if case.operation.path == "/v1/whatif":
+        excluded.append(positive_data_acceptance)  # 422 too: a policy with mistakes
     if case.operation.path.startswith("/v1/pending/"):
         excluded.append(positive_data_acceptance)  # 422 too: a scope that the call has not
+        if next(_numbers) % 2:  # chance finds none that waits
+            case.path_parameters["id"] = entry()
     answer = case.call(headers=HEADERS)
     if answer.status_code == 413:  # a right answer to what is wrong, and schemathesis knows it not
         assert answer.json()["code"] == "body_too_large"
         return
     case.validate_response(answer, excluded_checks=excluded)
+
+
+TOOL = {"decision": "deny", "on": "tool"}
+REAL: dict[str, tuple[str, str, Any, int]] = {
+    "an approval": ("POST", "/v1/pending/{id}", {"decision": "allow"}, 200),
+    "an approval for a time": (
+        "POST", "/v1/pending/{id}", {"decision": "allow", "lasting": "time", "on": "call"}, 200),
+    "a scope that there is not": (
+        "POST", "/v1/pending/{id}", {"decision": "allow", "lasting": "time", "on": "url"}, 422),
+    "another call": ("POST", "/v1/pending/{id}", {"decision": "allow", "fingerprint": "f"}, 409),
+    "a preview": ("POST", "/v1/pending/{id}/preview", TOOL, 200),
+    "for ever without a preview": (
+        "POST", "/v1/pending/{id}", {**TOOL, "lasting": "ever", "preview": "x"}, 409),
+    "what waits": ("GET", "/v1/pending", None, 200),
+    "a row": ("GET", "/v1/rows/{id}", None, 200),
+    "what is remembered": ("GET", "/v1/grants", None, 200),
+    "the policy": ("GET", "/v1/policy", None, 200),
+    "a policy that does not wait": ("POST", "/v1/policy/confirm", {"policy": "sha256:x"}, 409),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("method", "path", "body", "status"), REAL.values(), ids=REAL)
+def test_an_answer_about_what_there_is(method: str, path: str, body: Any, status: int) -> None:
+    rest = {} if body is None else {"body": body, "media_type": "application/json"}
+    waiting = entry()
+    case = _whole[path][method].Case(
+        path_parameters={"id": waiting} if "{id}" in path else {}, **rest
+    )
+    answer = case.call(headers=HEADERS)
+    assert answer.status_code == status
+    case.validate_response(answer, excluded_checks=[ignored_auth, missing_required_header,
+                                                    positive_data_acceptance])  # fmt: skip
 
 
 def test_the_committed_document_is_that_of_the_program() -> None:
@@ -79,7 +136,7 @@ def test_the_document_has_every_operation_once() -> None:
 
 @pytest.fixture
 def client(tmp_path: Path) -> TestClient:
-    return TestClient(make_app(tmp_path)[0])
+    return TestClient(make_api(tmp_path)[0].app())
 
 
 KEYED = [one for one in OPERATIONS if one.key]
@@ -93,9 +150,6 @@ def test_without_the_key_it_is_refused_before_anything_is_read(
     headers = {} if key is None else {"authorization": key}
     path = operation.path.replace("{id}", "abc-1.0")
     answer = client.request(operation.method, path, headers=headers, content=b"{")
-    if answer.status_code == 404:  # stock mitmproxy has no such path
-        assert operation.id in ("confirm", "preview")
-        return
     assert (answer.status_code, answer.json()["code"]) == (403, "operator_key_required")
 
 
@@ -136,10 +190,7 @@ def test_what_is_refused_is_a_problem_document(
 
 
 async def test_the_lines_of_the_event_stream_are_what_the_document_says(tmp_path: Path) -> None:
-    rig = make_app(tmp_path)[1]
-    api = ControlApi(rig.pipeline, lambda: State(
-        version="0", listen="l", mode="enforce", policy="p", pending=0, operators=0,
-        decisions=0, denied=0, healthy=True), KEY)  # fmt: skip
+    api, rig = make_api(tmp_path)
     described = document()
     content = described["paths"]["/v1/events"]["get"]["responses"]["200"]["content"]
     line_schema = content["application/x-ndjson"]["schema"]["contentSchema"]
@@ -155,3 +206,42 @@ async def test_the_lines_of_the_event_stream_are_what_the_document_says(tmp_path
     for line in lines:
         validator.validate(json.loads(line))
     assert {json.loads(line)["type"] for line in lines} >= {"snapshot", "row"}
+
+
+def test_the_document_is_made_once(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = client.get("/v1/openapi.json")
+    monkeypatch.setattr(api_module, "text_of", lambda _: pytest.fail("made again"))
+    assert client.get("/v1/openapi.json").text == first.text
+
+
+async def test_so_many_read_along_and_none_takes_the_place_of_an_operator(tmp_path: Path) -> None:
+    api, gate = make_api(tmp_path)
+
+    def asks(key: str | None) -> Request:
+        headers = [] if key is None else [(b"authorization", f"Bearer {key}".encode())]
+        return Request({"type": "http", "headers": headers})
+
+    with ExitStack() as readers:
+        for _ in range(api_module.MOST_READERS):
+            assert (await api.get_events(asks(None))).status_code == 200
+            readers.enter_context(gate.pipeline.hub.attached(operator=False))
+        refused = await api.get_events(asks(None))
+        assert (refused.status_code, b"too_many_readers" in refused.body) == (503, True)
+        for _ in range(api_module.MOST_OPERATORS):
+            assert (await api.get_events(asks(KEY))).status_code == 200
+            readers.enter_context(gate.pipeline.hub.attached(operator=True))
+        assert (await api.get_events(asks(KEY))).status_code == 503
+    assert (await api.get_events(asks(None))).status_code == 200
+
+
+async def test_rules_of_operators_are_told_with_the_key_only(tmp_path: Path) -> None:
+    api, gate = make_api(tmp_path)
+    await gate.ruled(call("push", {"v": 1}, exchange="a"))
+    await gate.say("a.0")
+    gate.pipeline.judge_now(call("unknown_tool", exchange="b"))
+    client = TestClient(api.app())
+    public, mine = (client.get("/v1/rules", headers=one).json()["rules"] for one in ({}, HEADERS))
+    assert "ever-allow-push" in {rule["id"] for rule in mine}
+    assert "ever-allow-push" not in {rule["id"] for rule in public}
+    hits = {rule["section"]: rule["hits"] for rule in public if rule["id"] == "otherwise"}
+    assert hits == {"mcp": 1, "egress": 0}

@@ -163,7 +163,7 @@ async def test_the_same_rule_is_not_made_twice(gate: Gate) -> None:
     entry, task = await gate.held(push("a"))
     second, other = await gate.held(push("b"))
     shown = await gate.preview(second)
-    gate.pipeline.holding.deciding.add(second)
+    gate.pipeline.holding.deciding[second] = "another row"
     await gate.say(entry)
     with pytest.raises(RefusedError) as refused:
         await gate.preview(second)

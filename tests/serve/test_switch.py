@@ -200,3 +200,30 @@ async def test_what_is_open_to_servers_is_cut(tmp_path: Path) -> None:
     assert rig.audit.of("switch")[0]["cut"] == 3
     rig.pipeline.complete(Completion("x", None, 0, 0, 0.0, "aborted"))
     rig.pipeline.close()
+
+
+async def test_a_look_from_before_the_lift_does_not_turn_it_on_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rig = make_rig()
+    switch = a_switch(rig, tmp_path)
+    looked, lifted, looks = asyncio.Event(), asyncio.Event(), list[bool]()
+
+    async def slow(look: Callable[..., bool], *args: Any) -> bool:
+        looks.append(look(*args))
+        if looks[-1] and len(looks) > 1:
+            looked.set()
+            await lifted.wait()
+        return looks[-1]
+
+    monkeypatch.setattr("mitmgate.serve.switch.asyncio.to_thread", slow)
+    monkeypatch.setattr("mitmgate.serve.switch.POLL_SECONDS", 0.0)
+    switch.engage("tom")
+    async with switch.watching():
+        await looked.wait()
+        switch.lift(OFF, "tom", None)
+        lifted.set()
+        before = len(looks)
+        await until(lambda: len(looks) > before)
+        assert not switch.view.on
+    rig.pipeline.close()

@@ -88,11 +88,23 @@ def test_what_the_operator_sees(given: Input, shown: Any, effect: str) -> None:
 
 
 def test_a_very_long_text_is_cut() -> None:
-    outcome, prepared = judged(call("push", {"a": "x" * 100_000}))
+    outcome, prepared = judged(request("POST", "paste.example", body=b"x" * 100_000))
     shown = arguments_of(outcome, prepared)
     assert isinstance(shown, str)
     assert len(shown) < 70_000
     assert shown.endswith("characters in all)")
+
+
+def test_of_very_long_arguments_each_stands_in_its_place() -> None:
+    long = {"note": "x" * 5_000_000, "list": list(range(100_000)), "n" * 100_000: 1, "amount": 9}
+    outcome, prepared = judged(call("push", long))
+    shown = arguments_of(outcome, prepared)
+    arguments = shown["arguments"]
+    assert (shown["name"], arguments["amount"]) == ("push", 9)
+    assert arguments["note"].endswith("… (5000000 characters in all)")
+    assert arguments["list"][-1].endswith("items more)")
+    assert len(arguments) == 4
+    assert len(json.dumps(shown)) < 80_000
 
 
 def test_a_credential_on_the_cut_is_not_shown_in_half() -> None:
@@ -103,7 +115,7 @@ def test_a_credential_on_the_cut_is_not_shown_in_half() -> None:
 
 def test_without_the_key_there_are_no_arguments() -> None:
     outcome, prepared = judged(call("push", {"a": 1}))
-    entry = pending_of(outcome, prepared, since=1.0, deadline=2.0, scanner=scanner())
+    entry = pending_of(outcome, arguments_of(outcome, prepared), scanner=scanner())
     assert entry.arguments is not None
     assert entry.row.held
     assert without_arguments(entry) == entry.model_copy(update={"arguments": None})

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 
 from mitmgate.hold.queue import Ask, Held, HoldLimits, HoldQueue, QueueFullError
-from mitmgate.serve.waiting import Given, Waiting
+from mitmgate.serve.waiting import Given, Visit, Waiting
 
 ALLOW = Given("allow", "console", "me")
 
@@ -31,8 +31,9 @@ def start(
     wait: float = 30.0,
 ) -> asyncio.Task[Given]:
     async def wait_for_it() -> Given:
-        waiting.begin(Ask(key, "a", 1, None, question), connection=connection, wait=wait)
-        return await waiting.answered(key)
+        with waiting.visit(connection) as visit:
+            waiting.begin(Ask(key, "a", 1, None, question), visit=visit, wait=wait)
+            return await waiting.answered(key)
 
     return asyncio.create_task(wait_for_it())
 
@@ -141,7 +142,8 @@ async def test_what_stays_of_a_call_leaves_in_its_time() -> None:
         gone.extend(held.id for held in entries)
 
     waiting = Waiting(clock, HoldQueue(HoldLimits(detached_for=0.0)), told)
-    waiting.begin(Ask("1", "a", 1, "row", None, retriable=True), connection="c", wait=0.0)
+    ask = Ask("1", "a", 1, "row", None, retriable=True)
+    waiting.begin(ask, visit=Visit("c"), wait=0.0)
     assert await waiting.answered("1") == Given("deny", "timeout")
     async with asyncio.timeout(10):
         while not gone:  # noqa: ASYNC110 - the queue knows no loop

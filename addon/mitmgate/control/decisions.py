@@ -80,7 +80,8 @@ class Preview(Model):
     """The rule that an answer for ever would add to the file of remembered answers.
 
     ``rule`` is its YAML, ``diff`` the change of the file (unified), ``hash`` that of its new text,
-    ``covers`` how many other waiting calls it settles. ``warnings`` are sentences to be read first.
+    ``covers`` how many other waiting calls it settles. ``warnings`` are sentences to be read first;
+    ``history`` says what it would have settled lately, where the audit log can tell.
     """
 
     rule: str
@@ -88,6 +89,7 @@ class Preview(Model):
     hash: str
     covers: Annotated[int, Field(ge=0)]
     warnings: tuple[str, ...] = ()
+    history: str | None = None
 
 
 class Decided(Model):

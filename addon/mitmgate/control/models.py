@@ -245,13 +245,17 @@ class ServerList(Model):
 
 
 class Snapshot(Model):
-    """The first line of the event stream: where things stand. Rows oldest first."""
+    """The first line of the event stream: where things stand. Rows oldest first.
+
+    ``recent`` is what became of the last 100 entries that left, the oldest first.
+    """
 
     type: Literal["snapshot"] = "snapshot"
     state: State
     rows: tuple[Row, ...]
     pending: tuple[Pending, ...]
     operator: bool
+    recent: tuple[Resolved, ...] = ()
 
 
 class RowEvent(Model):

@@ -92,6 +92,8 @@ class Grants:
         self._keys: dict[str, _Key] = {}
         self._by_key: dict[_Key, str] = {}
         self._values: dict[_Key, Counter[tuple[str, ...]]] = {}
+        self._folders: dict[_Key, Counter[str]] = {}
+        self._by_session: dict[Hashable, set[str]] = {}
         self._made = 0
 
     def __len__(self) -> int:
@@ -123,10 +125,36 @@ class Grants:
         self._made += 1
         grant = Grant(f"g{self._made}", said.answer, said.scope, target.agent, said.outcome,
                       said.operator, said.until, said.reason)  # fmt: skip
+        self._put(grant, key)
+        return grant
+
+    def same(self, target: Target, scope: Scope) -> Grant | None:
+        """Return the grant whose place an answer for *scope* of *target* would take, or None.
+
+        Raises :class:`NotCoveredError` as :meth:`add` does.
+        """
+        return self._grants.get(self._by_key.get(_key(target, scope), ""))
+
+    def restore(self, target: Target, grant: Grant) -> None:
+        """Put back *grant*, which another answer of the same scope of *target* had replaced."""
+        key = _key(target, grant.scope)
+        if grant.scope.on == "values":
+            self._add_names(key, grant.scope.names)
+        self._put(grant, key)
+
+    def end_session(self, session: Hashable) -> None:
+        """Forget the grants for *session*: it is over."""
+        for grant_id in tuple(self._by_session.get(session, ())):
+            self.revoke(grant_id)
+
+    def _put(self, grant: Grant, key: _Key) -> None:
         self._grants[grant.id] = grant
         self._keys[grant.id] = key
         self._by_key[key] = grant.id
-        return grant
+        if grant.scope.session is not None:
+            self._by_session.setdefault(grant.scope.session, set()).add(grant.id)
+        if grant.scope.on == "prefix":
+            self._folders.setdefault(_folder_place(key), Counter())[grant.scope.prefix or ""] += 1
 
     def revoke(self, grant_id: str) -> Grant | None:
         """Forget a grant and return it, or None: it is not there (any more)."""
@@ -134,8 +162,11 @@ class Grants:
         if grant is not None:
             key = self._keys.pop(grant_id)
             self._by_key.pop(key, None)
+            _drop(self._by_session, grant.scope.session, grant_id)
             if grant.scope.on == "values":
-                self._drop_names(key, grant.scope.names)
+                _uncount(self._values, _place(key), grant.scope.names)
+            elif grant.scope.on == "prefix":
+                _uncount(self._folders, _folder_place(key), grant.scope.prefix or "")
         return grant
 
     def expire(self, *, now: float) -> list[Grant]:
@@ -178,7 +209,9 @@ class Grants:
                     if all(name in (target.arguments or ()) for name in names):
                         yield Scope("values", names)
             elif on == "prefix":
-                yield from (Scope("prefix", prefix=folder) for folder in target.prefixes)
+                known = self._folders.get((target.agent, target.method, target.origin), ())
+                within = sorted(filter(target.lies_in, known), key=len, reverse=True)
+                yield from (Scope("prefix", prefix=folder) for folder in within)
             else:
                 yield Scope(on)
 
@@ -213,13 +246,27 @@ class Grants:
             raise GrantsFullError
         known[names] += 1
 
-    def _drop_names(self, key: _Key, names: tuple[str, ...]) -> None:
-        known = self._values[_place(key)]
-        known[names] -= 1
-        if not known[names]:
-            del known[names]
+
+def _uncount[T](table: dict[_Key, Counter[T]], place: _Key, value: T) -> None:
+    known = table[place]
+    known[value] -= 1
+    if not known[value]:
+        del known[value]
+    if not known:
+        del table[place]
+
+
+def _drop(table: dict[Hashable, set[str]], session: Hashable, grant_id: str) -> None:
+    known = table.get(session)
+    if known is not None:
+        known.discard(grant_id)
         if not known:
-            del self._values[_place(key)]
+            del table[session]
+
+
+def _folder_place(key: _Key) -> _Key:
+    """Return agent, method and origin, of the key of an answer about a folder."""
+    return key[1], key[3], key[4]
 
 
 def _place(key: _Key) -> _Key:
@@ -249,7 +296,7 @@ def _key(target: Target, scope: Scope) -> _Key:
         case "url":
             return (*head, target.method, target.url)
         case "prefix":
-            if scope.prefix not in target.prefixes:
+            if not target.lies_in(scope.prefix or ""):
                 raise NotCoveredError("the prefix is no folder that the path lies in")
             return (*head, target.method, target.origin, scope.prefix)
         case "host":

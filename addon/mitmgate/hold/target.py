@@ -63,9 +63,16 @@ class Target:
             yield "prefix"
         yield "host"
 
+    def lies_in(self, folder: str) -> bool:
+        """Tell whether the path lies in *folder*, which has no last slash; the root is none."""
+        return self.path is not None and bool(folder) and self.path.startswith(f"{folder}/")
+
     @property
     def prefixes(self) -> tuple[str, ...]:
-        """The folders that the path lies in, the deepest first, without their last slash."""
+        """The folders to choose from: the deepest 16 that the path lies in, the deepest first.
+
+        They are without their last slash.
+        """
         if self.path is None:
             return ()
         parts = self.path.split("/")

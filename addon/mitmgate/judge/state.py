@@ -147,13 +147,13 @@ class Memory:
 
     def __init__(self, limits: Limits) -> None:
         self.endpoints = EndpointTable(limits.remembered)
-        self.sessions = Sessions(limits.remembered)
+        self.grants = Grants()
+        self.sessions = Sessions(limits.remembered, gone=self.grants.end_session)
         self.inventory = Inventory()
         self.tokens = TokenEndpoints(limits.remembered)
         self.states = Recent[tuple[Endpoint, bytes]](limits.remembered)
         self.spent = Spent(limits.remembered)
         self.trails = Trails()
-        self.grants = Grants()
         self.tickets = Tickets()
         self.now = 0.0
         self.steady = 0.0
@@ -195,6 +195,8 @@ class Memory:
     def _close(self, exchange: Exchange) -> None:
         if exchange.channel is not None:
             self.sessions.close_channel(exchange.channel)
+        if exchange.transport is Transport.WEBSOCKET:
+            self.sessions.close_socket(exchange.key)
 
     def open_channel(self, exchange: Exchange) -> None:
         """Take in that the ``endpoint`` event of *exchange* went on (HTTP+SSE, 2024-11-05)."""

@@ -9,6 +9,8 @@ import asyncio
 import hmac
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from pathlib import Path
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -23,6 +25,7 @@ from mitmgate.control.models import (
     State,
     StateEvent,
 )
+from mitmgate.serve.captures_api import CapturesApi
 from mitmgate.serve.detail_api import DetailApi
 from mitmgate.serve.hold_api import HoldApi
 from mitmgate.serve.hub import Reader, line_of
@@ -38,8 +41,21 @@ from mitmgate.serve.rules_api import RulesApi
 from mitmgate.serve.switch import KillSwitch
 from mitmgate.serve.switch_api import SwitchApi
 from mitmgate.serve.views import without_arguments
+from mitmgate.serve.whatif_api import WhatIfApi
 
 STATE_SECONDS = 1.0
+MOST_OPERATORS = 32
+MOST_READERS = 16
+"""So many read the event stream with the operator key, and so many without it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """Where what was recorded lies, and the folder for captures made of it."""
+
+    audit: Path
+    captures: Path | None
+    fixtures: Path
 
 
 class ControlApi:
@@ -54,6 +70,8 @@ class ControlApi:
         *,
         switch: KillSwitch | None = None,
     ) -> None:
+        self.past: Past | None = None
+        """What was recorded; without it nothing is told of the past."""
         self._switch = switch
         self._pipeline = pipeline
         self._reloader = reloader
@@ -61,6 +79,7 @@ class ControlApi:
         self._key = key.encode()
         self._detail = DetailApi(pipeline, reloader)
         self._views = Views(pipeline.judge.scanner)
+        self._document: str | None = None
 
     def app(self) -> Starlette:
         """Return the ASGI app."""
@@ -78,8 +97,8 @@ class ControlApi:
             "servers": self.get_servers, "openapi": self.get_openapi,
             "metrics": MetricsApi(pipeline, self._reloader).show,
         }  # fmt: skip
-        handlers |= {"rules": RulesApi(pipeline).show, "health": self._detail.health,
-                     "row": self._detail.row}  # fmt: skip
+        rules = RulesApi(pipeline, self._is_operator)
+        handlers |= {"rules": rules.show, "health": self._detail.health, "row": self._detail.row}
         if self._switch is not None:
             switch = SwitchApi(self._switch, self._is_operator)
             handlers |= {"switch": switch.show, "turn": switch.turn}
@@ -88,14 +107,26 @@ class ControlApi:
         if self._reloader is not None:  # stock mitmproxy reads its policy once
             policy = PolicyApi(pipeline.judge, self._reloader, self._is_operator)
             handlers |= {"policy": policy.show, "reload": policy.reload, "confirm": policy.confirm}
+            if self.past is not None:
+                handlers |= self._of_the_past(self._reloader, self.past)
         return handlers
+
+    def _of_the_past(self, reloader: Reloader, past: Past) -> dict[str, Handler]:
+        whatif = WhatIfApi(
+            self._pipeline.judge, reloader.source, past.audit, self._is_operator,
+            captures=() if past.captures is None else (past.captures,),
+        )  # fmt: skip
+        fixtures = CapturesApi(past.captures, past.fixtures, self._is_operator)
+        return {"whatif": whatif.ask, "capture": fixtures.make}
 
     def _hold(self) -> HoldApi:
         return HoldApi(self._pipeline.holding, self._pipeline.ever, self._is_operator)
 
     async def get_openapi(self, _: Request) -> Response:
         """Answer with the description of what this proxy offers."""
-        return Response(text_of(offered(self.handlers())), media_type="application/json")
+        if self._document is None:
+            self._document = await asyncio.to_thread(text_of, offered(self.handlers()))
+        return Response(self._document, media_type="application/json")
 
     async def get_state(self, _: Request) -> Response:
         """Answer with the proxy at a glance."""
@@ -114,9 +145,14 @@ class ControlApi:
 
     async def get_events(self, request: Request) -> Response:
         """Stream a snapshot, then what happens, one JSON line each."""
-        return StreamingResponse(
-            self.events(operator=self._is_operator(request)), media_type="application/x-ndjson"
-        )
+        hub, operator = self._pipeline.hub, self._is_operator(request)
+        readers, most = (
+            (hub.operators, MOST_OPERATORS) if operator
+            else (hub.readers - hub.operators, MOST_READERS)
+        )  # fmt: skip
+        if readers >= most:
+            return problem(503, "too_many_readers", f"At most {most} read along; end one of them.")
+        return StreamingResponse(self.events(operator=operator), media_type="application/x-ndjson")
 
     def _entries(self, *, operator: bool) -> tuple[Pending, ...]:
         entries = self._pipeline.holding.listed()
@@ -146,7 +182,8 @@ class ControlApi:
     def _snapshot(self, *, operator: bool) -> Snapshot:
         pending = self._entries(operator=operator)
         rows = tuple(self._pipeline.hub.rows)
-        return Snapshot(state=self._state(), rows=rows, pending=pending, operator=operator)
+        return Snapshot(state=self._state(), rows=rows, pending=pending, operator=operator,
+                        recent=tuple(self._pipeline.holding.recent))  # fmt: skip
 
     def _alive(self, reader: Reader) -> StateEvent:
         return StateEvent(state=self._state(), dropped=reader.dropped)

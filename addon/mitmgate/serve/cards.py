@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import asyncio
+from dataclasses import dataclass, replace
+from typing import Any
 
 from mitmgate.control.models import DecideRequest, Pending
 from mitmgate.hold.grants import Scope
 from mitmgate.hold.queue import Ask
 from mitmgate.hold.target import On, Target
-from mitmgate.judge.fingerprint import target_of
+from mitmgate.judge.fingerprint import digest_of, target_of
 from mitmgate.judge.judge import Judge
 from mitmgate.judge.outcome import Outcome
 from mitmgate.judge.prepare import PreparedRequest
-from mitmgate.mitm.core import Judged
+from mitmgate.mitm.core import INLINE_BYTES, Judged
 from mitmgate.policy.load import Policy
 from mitmgate.policy.verdict import Verdict
 from mitmgate.serve.ledger import RefusedError
-from mitmgate.serve.views import pending_of, scope_choices
+from mitmgate.serve.views import (
+    arguments_of,
+    folders_offered,
+    pending_of,
+    scope_choices,
+    scopes_offered,
+)
 from mitmgate.wire.jsonrpc import Request
 
 _BY_RULES = frozenset({"rule", "otherwise"})
@@ -46,8 +54,25 @@ class Card:
         self.pending = self.pending.model_copy(update=update)
 
 
-def card_of(judge: Judge, judged: Judged) -> Card:
-    """Return the card of *judged*, which asks."""
+def digested(judged: Judged) -> Judged:
+    """Return *judged* with the hashes of its body, so that nothing reads that again."""
+    prepared = judged.prepared
+    if not isinstance(prepared, PreparedRequest) or prepared.digest is not None:
+        return judged
+    return replace(judged, prepared=replace(prepared, digest=digest_of(prepared)))
+
+
+async def shown_of(judged: Judged) -> Any:
+    """Return what is shown of *judged*; what is long is read in a thread."""
+    outcome, prepared = judged.outcome, judged.prepared
+    body = getattr(prepared, "body", None)
+    if body is None or len(body.text or "") <= INLINE_BYTES:
+        return arguments_of(outcome, prepared)
+    return await asyncio.to_thread(arguments_of, outcome, prepared)
+
+
+def card_of(judge: Judge, judged: Judged, arguments: Any) -> Card:
+    """Return the card of *judged*, which asks; *arguments* are what is shown of it."""
     outcome, prepared = judged.outcome, judged.prepared
     exchange = judge.memory.get(outcome.exchange)
     target = None
@@ -61,7 +86,7 @@ def card_of(judge: Judge, judged: Judged) -> Card:
     # Without a row of its own kind an entry is alone in one.
     fingerprint = judge.scanner.value_hash(f"row {row or outcome.id}".encode())
     scopes = _scopes(outcome, prepared, target)
-    pending = pending_of(outcome, prepared, since=0.0, deadline=0.0, scanner=judge.scanner)
+    pending = pending_of(outcome, arguments, scanner=judge.scanner)
     choices = () if target is None else scope_choices(target, pending.row, scanner=judge.scanner)
     pending = pending.model_copy(update={
         "fingerprint": fingerprint, "scopes": choices if scopes else ()})  # fmt: skip
@@ -76,7 +101,8 @@ def scope_of(card: Card, asked: DecideRequest) -> Scope:
         raise RefusedError(422, "no_such_scope", "Seconds are for an answer that lasts a time.")
     prefix = None
     if asked.on == "prefix":
-        prefix = asked.prefix if asked.prefix is not None else next(iter(card.target.prefixes))
+        folders = folders_offered(card.target)
+        prefix = asked.prefix if asked.prefix is not None else folders[0]
     session = card.target.session if asked.lasting == "session" else None
     names = tuple(sorted(asked.names)) if asked.on == "values" else ()
     return Scope(asked.on, names, prefix, session)
@@ -95,4 +121,4 @@ def _scopes(outcome: Outcome, prepared: object, target: Target | None) -> tuple[
     is_call = isinstance(prepared, PreparedRequest) and (
         target.channel == "egress" or isinstance(prepared.body.message, Request)
     )
-    return target.scopes if is_call and outcome.code in _BY_RULES else ()
+    return scopes_offered(target) if is_call and outcome.code in _BY_RULES else ()

@@ -152,7 +152,7 @@ def _curl(record: Mapping[str, Any] | None) -> str | None:
     text = body if isinstance(body, str) else body.get("text")
     if not isinstance(text, str) or len(text) > _LONGEST or _NOT_SHOWN in _url(head):
         return None
-    parts = ["curl", "-X", head["method"], _url(head)]
+    parts = ["curl", "--globoff", "-X", head["method"], _url(head)]
     for name, value in _headers(head).items():
         if name in _COPIED and value != _NOT_SHOWN:
             parts += ["-H", f"{name}: {value}"]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from dataclasses import replace
+from pathlib import Path
 
 from mitmgate.control.decisions import Preview, PreviewRequest
 from mitmgate.control.models import Decided, DecideRequest, GrantView
@@ -12,12 +12,15 @@ from mitmgate.judge.ever import warm
 from mitmgate.judge.judge import Judge
 from mitmgate.policy.remembered import RememberedRule
 from mitmgate.serve.cards import scope_of
-from mitmgate.serve.holding import Holding, given_by, named
-from mitmgate.serve.ledger import Outlets, RefusedError, grant_of
+from mitmgate.serve.given import given_by, named
+from mitmgate.serve.history import history_of
+from mitmgate.serve.holding import Holding
+from mitmgate.serve.ledger import By, Outlets, RefusedError, grant_of
 from mitmgate.serve.peers import Peer
 from mitmgate.serve.reload import Reloader
 from mitmgate.serve.remembered import Rules, view_of, warnings_of
 from mitmgate.serve.views import covers_of
+from mitmgate.serve.waiting import Given
 
 _LONGEST_NOTE = 200
 
@@ -27,10 +30,12 @@ class Ever:
 
     def __init__(self, judge: Judge, holding: Holding, outlets: Outlets) -> None:
         self.rules: Rules | None = None
+        self.audit: Path | None = None
+        """The audit file, where what a rule would have settled can be looked up."""
         self._judge = judge
         self._holding = holding
         self._out = outlets
-        self._mine: list[tuple[float, str | None, str]] = []
+        self._mine: list[tuple[int, str | None, str]] = []
 
     def attach(self, reloader: Reloader) -> None:
         """Keep answers for ever where *reloader* reads them, and judge anew what waits when it
@@ -54,7 +59,10 @@ class Ever:
         draft = await rules.drafted(card.ask.id, target, scope, said, words[:_LONGEST_NOTE])
         others = (holding.card(held.id) for held in holding.waiting.queue if held.id != card.ask.id)
         targets = [one.target for one in others if one is not None and one.target is not None]
+        audit = self.audit
+        history = None if audit is None else await asyncio.to_thread(history_of, draft.rule, audit)
         return Preview(
+            history=history,
             rule=draft.words, diff=draft.diff, hash=draft.hash,
             covers=rules.covered(draft.rule, targets),
             warnings=warnings_of(draft.rule, self._judge.policy.server_urls),
@@ -69,29 +77,33 @@ class Ever:
         held, card = holding.find(key, asked)
         draft = rules.shown(card.ask.id, asked)
         rule, operator = draft.rule, asked.operator
-        holding.deciding.add(held.id)
-        try:
-            await rules.save(
-                draft, operator, lambda: self._recorded("made", rule, operator, asked.via)
-            )
-        finally:
-            holding.deciding.discard(held.id)
-        self._mine.append((time.time(), operator, rule.id))
+        given = replace(given_by(asked, peer), grant=rule.id)
+
+        def record() -> bool:
+            return holding.has_left(held.id) is None and self._recorded("made", rule, given)
+
+        with holding.decided_by(held, card, operator):
+            try:
+                await rules.save(draft, operator, record)
+            except RefusedError as refused:
+                raise holding.has_left(held.id) or refused from None
+        self._mine.append((holding.ledger.turn(), operator, rule.id))
         released = holding.settled
         holding.count(card, asked)
-        if holding.waiting.queue.get(held.id) is not None:  # nobody else was faster
-            released += holding.give(held, replace(given_by(asked, peer), grant=rule.id))[0]
+        if holding.has_left(held.id) is None:  # not even in the moment after the record
+            released += holding.give(held, given)[0]
         return Decided(id=key, answer=asked.decision, released=released, grant=rule.id)
 
-    async def undo(self, grant: str | None, operator: str | None, via: str) -> GrantView:
+    async def undo(
+        self, grant: str | None, operator: str | None, via: str, peer: Peer | None = None
+    ) -> GrantView:
         """Take back the answer *grant*, or what *operator* gave last in this run; RefusedError."""
         rule = self._last_said(grant, operator)
+        by = By(operator, via, None if peer is None else (peer.uid, peer.pid))
         if rule is None or self.rules is None:
-            return self._holding.ledger.undo(grant, operator, via)
+            return self._holding.ledger.undo(grant, operator, via, by.peer)
         shown = view_of(rule, self._judge.scanner)
-        await self.rules.remove(
-            rule, operator, lambda: self._recorded("undone", rule, operator, via)
-        )
+        await self.rules.remove(rule, operator, lambda: self._recorded("undone", rule, by))
         self._mine = [one for one in self._mine if one[2] != rule.id]
         return shown
 
@@ -115,11 +127,10 @@ class Ever:
             return self.rules.get(grant)
         rules = self.rules
         mine = [one for one in self._mine if one[1] == operator and rules.get(one[2]) is not None]
-        last = self._holding.ledger.last_of(operator)
-        if not mine or (last is not None and last.made > mine[-1][0]):
+        if not mine or self._holding.ledger.last_turn(operator) > mine[-1][0]:
             return None
         return rules.get(mine[-1][2])
 
-    def _recorded(self, event: str, rule: RememberedRule, operator: str | None, via: str) -> bool:
+    def _recorded(self, event: str, rule: RememberedRule, by: By | Given) -> bool:
         view = view_of(rule, self._judge.scanner)
-        return self._out.write(grant_of(event, view, operator, via))
+        return self._out.write(grant_of(event, view, By(by.operator, by.via, by.peer)))

@@ -78,19 +78,23 @@ def _spread(ring: Ring) -> StageTimes:
 
 
 class Hits:
-    """How often each rule decided since the proxy started, and when it last did."""
+    """How often each rule decided since the proxy started, and when it last did.
+
+    Rules are known by channel and id: both channels have one called ``otherwise``.
+    """
 
     def __init__(self) -> None:
-        self._hits: dict[str, tuple[int, float]] = {}
+        self._hits: dict[tuple[str, str], tuple[int, float]] = {}
 
     def count(self, outcome: Outcome, now: float) -> None:
         """Count the rule that decided *outcome*, each one of a batch; *now* since the epoch."""
         for one in outcome.parts or (outcome,):
-            known = self._hits.get(one.rule)
+            key = one.subject.channel, one.rule
+            known = self._hits.get(key)
             if known is None and len(self._hits) >= _MOST_RULES:
                 return
-            self._hits[one.rule] = (1 if known is None else known[0] + 1), now
+            self._hits[key] = (1 if known is None else known[0] + 1), now
 
-    def of(self, rule: str) -> tuple[int, float | None]:
-        """Return how often *rule* decided, and when last."""
-        return self._hits.get(rule, (0, None))
+    def of(self, channel: str, rule: str) -> tuple[int, float | None]:
+        """Return how often *rule* of *channel* decided, and when last."""
+        return self._hits.get((channel, rule), (0, None))

@@ -70,7 +70,7 @@ class HoldApi:
         peer = peer_of(request)
         operator = asked.operator or (None if peer is None else peer.name)
         try:
-            undone = await self._ever.undo(asked.grant, operator, asked.via)
+            undone = await self._ever.undo(asked.grant, operator, asked.via, peer)
         except RefusedError as refused:
             return _refusal(refused)
         return json_of(Undone(grant=undone))

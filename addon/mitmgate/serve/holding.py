@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 from mitmgate.control.models import (
@@ -21,17 +22,26 @@ from mitmgate.judge.judge import Judge
 from mitmgate.judge.outcome import Outcome, Resolution
 from mitmgate.judge.records import resolution_record
 from mitmgate.mitm.core import Judged
-from mitmgate.serve.cards import Card, card_of, scope_of, seconds_of
+from mitmgate.serve.cards import Card, card_of, digested, scope_of, seconds_of, shown_of
 from mitmgate.serve.changes import Approved
+from mitmgate.serve.clocks import lasting
+from mitmgate.serve.given import (
+    BY_A_PERSON,
+    given_by,
+    is_an_answer,
+    named,
+    resolution_of,
+    unkept,
+)
 from mitmgate.serve.ledger import Facts, Ledger, Outlets, RefusedError
 from mitmgate.serve.peers import Peer
 from mitmgate.serve.rejudging import given_now, wait_of
 from mitmgate.serve.suggesting import Suggestions
 from mitmgate.serve.views import covers_of, printable, without_arguments
-from mitmgate.serve.waiting import Given, Waiting
+from mitmgate.serve.waiting import ClientLeftError, Given, Visit, Waiting
 
 _MOST_TOLD = 500
-BY_A_PERSON = frozenset({"console", "shell", "api"})
+_RECENT = 100
 
 
 class Holding:
@@ -43,19 +53,24 @@ class Holding:
         outlets: Outlets,
         *,
         limits: HoldLimits | None = None,
-        steady: Callable[[], float] = time.monotonic,
+        steady: Callable[[], float] = lasting,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.waiting = Waiting(steady, HoldQueue(limits), self._expired)
+        """*steady* gives seconds for what lasts, *clock* those of the event loop."""
+        self.waiting = Waiting(clock, HoldQueue(limits), self._expired)
+        self.recent: deque[Resolved] = deque(maxlen=_RECENT)
         self.pending: dict[str, Pending] = {}
         self.detached: dict[str, Pending] = {}
         self.ledger = Ledger(judge.memory, outlets, lambda: judge.scanner, steady)
         self._judge = judge
         self._out = outlets
         self._steady = steady
+        self._clock = clock
         self._cards: dict[str, Card] = {}
         self._told: OrderedDict[str, tuple[Given, float]] = OrderedDict()
         self._asked: dict[str, Judged] = {}
-        self.deciding: set[str] = set()
+        self.deciding: dict[str, str] = {}
+        self.deciders: dict[str, str | None] = {}
         self.suggestions = Suggestions()
         self.approved = Approved()
         self.settled = 0
@@ -72,21 +87,25 @@ class Holding:
             counts[entry.fingerprint] = counts.get(entry.fingerprint, 0) + 1
         return tuple(self._current(entry, counts[entry.fingerprint]) for entry in entries)
 
-    async def ask(self, judged: Judged, connection: str) -> Resolution:
+    async def ask(self, judged: Judged, visit: Visit) -> Resolution:
         """Ask a person about *judged*, and return what became of it, recorded."""
-        card = card_of(self._judge, judged)
+        judged, arguments = digested(judged), await shown_of(judged)
+        card = card_of(self._judge, judged, arguments)
         card.pending = self.approved.compared(card.pending)
-        started = self._steady()
-        if self._out.hub.operators == 0 and self._judge.policy.unattended == "deny":
+        started = self._clock()
+        if self._judge.halt is not None:  # it came while the arguments were read
+            given = Given("deny", "kill_switch")
+        elif self._out.hub.operators == 0 and self._judge.policy.unattended == "deny":
             given = Given("deny", "unattended")
         else:
             self._asked[card.ask.id] = judged
             try:
-                given = await self._wait(card, connection, wait_of(self._judge, judged))
+                given = await self._wait(card, visit, wait_of(self._judge, judged))
             finally:
                 del self._asked[card.ask.id]
-        waited = self._steady() - started
-        resolution = self._resolved(card.outcome, _resolution(card.outcome, given, waited))
+        waited = self._clock() - started
+        visit.waited += waited
+        resolution = self._resolved(card.outcome, resolution_of(card.outcome, given, waited))
         if resolution.answer == "allow":
             self.approved.note(card.pending.row, card.pending.arguments)
         self._stay(card, resolution)
@@ -117,7 +136,7 @@ class Holding:
         asked = named(asked, peer)
         held, card = self.find(key, asked)
         given = given_by(asked, peer)
-        grant = self._remember(card, asked)
+        grant = self._remember(card, asked, given)
         if grant is not None:
             given = replace(given, grant=grant)
         released, ticket = self.give(held, given)
@@ -174,7 +193,25 @@ class Holding:
             raise self._gone(key)
         if asked.fingerprint not in (None, card.fingerprint):
             raise RefusedError(409, "moved", "That is another call by now; look at it again.")
+        if card.fingerprint in self.deciding.values():
+            by = self.deciders.get(card.fingerprint)
+            detail = f"{printable(by or 'Somebody')} is answering it for ever right now."
+            raise RefusedError(409, "being_decided", detail, by=by)
         return held, card
+
+    @contextmanager
+    def decided_by(self, held: Held, card: Card, operator: str | None) -> Iterator[None]:
+        """Let nobody else answer the row of *held* for the length of the block."""
+        self.deciding[held.id] = card.fingerprint
+        self.deciders[card.fingerprint] = operator
+        try:
+            yield
+        finally:
+            del self.deciding[held.id], self.deciders[card.fingerprint]
+
+    def has_left(self, key: str) -> RefusedError | None:
+        """Return what tells that the entry *key* left, and by whose answer; None: it is there."""
+        return None if self.waiting.queue.get(key) is not None else self._gone(key)
 
     def _gone(self, key: str) -> RefusedError:
         if key not in self._told:
@@ -189,7 +226,7 @@ class Holding:
         return RefusedError(409, "already_left", detail, by=given.operator, via=given.via,
                             answer=given.answer, seconds=ago)  # fmt: skip
 
-    def _remember(self, card: Card, asked: DecideRequest) -> str | None:
+    def _remember(self, card: Card, asked: DecideRequest, given: Given) -> str | None:
         if asked.lasting == "once":
             return None
         if asked.lasting == "ever":
@@ -198,7 +235,7 @@ class Holding:
         if card.target is None:
             raise RefusedError(422, "no_such_scope", "Nothing of this call can be remembered.")
         words = covers_of(scope.on, card.pending.row, scope.names, scope.prefix)
-        facts = self._facts(card, Given(asked.decision, asked.via, asked.operator), words)
+        facts = self._facts(card, given, words)
         reason = asked.reason if asked.decision == "deny" else None
         grant = self.ledger.remember(
             card.target, scope, facts, seconds=seconds_of(asked, self._judge.policy), told=reason
@@ -230,7 +267,7 @@ class Holding:
         return self.ledger.ticket(card.target, facts, seconds=seconds)
 
     def _facts(self, card: Card, given: Given, covers: str) -> Facts:
-        return Facts(given.answer, covers, card.outcome, given.operator, given.via)
+        return Facts(given.answer, covers, card.outcome, given.operator, given.via, given.peer)
 
     def _let_go(self, held: Held, given: Given) -> None:
         for name in (held.id, *held.names):
@@ -245,19 +282,21 @@ class Holding:
         card = self._cards.pop(held.id)
         self.detached.pop(held.id, None)
         outcome = card.outcome
-        waited = self._steady() - held.since
-        resolution = self._resolved(outcome, _resolution(outcome, given, waited))
+        waited = self._clock() - held.since
+        resolution = self._resolved(outcome, resolution_of(outcome, given, waited))
         if outcome.question is not None and resolution.via in BY_A_PERSON:
             self._judge.apply_resolution(outcome, resolution.answer)
 
-    async def _wait(self, card: Card, connection: str, wait: float) -> Given:
+    async def _wait(self, card: Card, visit: Visit, wait: float) -> Given:
         try:
-            held = self.waiting.begin(card.ask, connection=connection, wait=wait)
+            held = self.waiting.begin(card.ask, visit=visit, wait=wait)
         except QueueFullError:
             return Given("deny", "queue_full")
+        except ClientLeftError:
+            return Given("deny", "client_left")
         self._replaced(held)
         key = held.id
-        card.show(since=time.time(), lasts=wait, names=held.names)
+        card.show(since=time.time(), lasts=held.deadline - held.since, names=held.names)
         self._cards[key] = card
         self.pending[key] = card.pending
         self._publish(card.pending)
@@ -301,8 +340,12 @@ class Holding:
                 self._left(held.id, "expired")
 
     def _left(self, key: str, via: str) -> None:
-        self._out.hub.publish(ResolvedEvent(resolved=Resolved(
-            id=key, answer="deny", via=via, operator=None, reason=None, waited=0.0)))  # fmt: skip
+        self._resolve(Resolved(
+            id=key, answer="deny", via=via, operator=None, reason=None, waited=0.0))  # fmt: skip
+
+    def _resolve(self, resolved: Resolved) -> None:
+        self.recent.append(resolved)
+        self._out.hub.publish(ResolvedEvent(resolved=resolved))
 
     def _publish(self, entry: Pending) -> None:
         alike = (*self.pending.values(), *self.detached.values())
@@ -313,7 +356,7 @@ class Holding:
 
     def _current(self, entry: Pending, count: int) -> Pending:
         held = self.waiting.queue.get(entry.id)
-        left = None if held is None else round(max(0.0, held.deadline - self._steady()), 1)
+        left = None if held is None else round(max(0.0, held.deadline - self._clock()), 1)
         return entry.model_copy(update={"count": count, "left": left})
 
     def _tell(self, key: str, given: Given) -> None:
@@ -325,14 +368,14 @@ class Holding:
     def _resolved(self, outcome: Outcome, resolution: Resolution) -> Resolution:
         record = resolution_record(resolution, time=time.time(), scanner=self._judge.scanner)
         if not self._out.write(record):
-            resolution = _unkept(outcome, "the answer could not be recorded")
+            resolution = unkept(outcome, "the answer could not be recorded")
         elif not self._captured(outcome, resolution):
-            resolution = _unkept(outcome, "the answer could not be captured")
+            resolution = unkept(outcome, "the answer could not be captured")
         self._tell(outcome.id, Given(resolution.answer, resolution.via, resolution.operator))
-        self._out.hub.publish(ResolvedEvent(resolved=Resolved(
+        self._resolve(Resolved(
             id=outcome.id, answer=resolution.answer, via=resolution.via,
             operator=resolution.operator, reason=resolution.reason, waited=resolution.waited,
-            lasting=resolution.lasting, on=resolution.on, grant=resolution.grant)))  # fmt: skip
+            lasting=resolution.lasting, on=resolution.on, grant=resolution.grant))  # fmt: skip
         if self._out.log is not None:
             who = f" by {resolution.operator}" if resolution.operator else ""
             line = f"{resolution.answer:<8} {outcome.id} answered: {resolution.via}{who}"
@@ -343,41 +386,3 @@ class Holding:
         if self._out.capture is None or not is_an_answer(outcome, resolution):
             return True
         return self._out.capture.resolution(outcome, resolution)
-
-
-def named(asked: DecideRequest, peer: Peer | None) -> DecideRequest:
-    """Return *asked* with a name for the operator, that of the system's user where none is said."""
-    if asked.operator is not None or peer is None:
-        return asked
-    return asked.model_copy(update={"operator": peer.name[:100]})
-
-
-def given_by(asked: DecideRequest, peer: Peer | None) -> Given:
-    """Return the answer that *asked* gives; *peer* sent it."""
-    reason = asked.reason if asked.decision == "deny" else None
-    return Given(asked.decision, asked.via, asked.operator, reason, asked.lasting,
-                 None if asked.lasting == "once" else asked.on, None, asked.key,
-                 None if peer is None else (peer.uid, peer.pid))  # fmt: skip
-
-
-def is_an_answer(outcome: Outcome, resolution: Resolution) -> bool:
-    """Tell whether *resolution* is one that the judge takes in.
-
-    A question is remembered for the whole run, so only a person answers it: nobody being there
-    in time is no "never". What a remembered answer or another policy lets go is judged again.
-    """
-    if resolution.via in ("remembered", "policy"):
-        return resolution.answer == "deny" and outcome.question is None
-    return outcome.question is None or resolution.via in BY_A_PERSON
-
-
-def _resolution(outcome: Outcome, given: Given, waited: float) -> Resolution:
-    return Resolution(
-        outcome.id, given.answer, given.via, given.operator, given.reason, waited,
-        lasting=given.lasting, on=given.on, grant=given.grant, key=given.key,
-        peer=given.peer,
-    )  # fmt: skip
-
-
-def _unkept(outcome: Outcome, why: str) -> Resolution:
-    return Resolution(outcome.id, "deny", "shutdown", None, why, 0.0)

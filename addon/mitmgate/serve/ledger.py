@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 from mitmgate.control.models import GrantView, On
@@ -16,8 +16,8 @@ from mitmgate.judge.state import Memory
 from mitmgate.record.audit import grant_record
 from mitmgate.record.scrub import Scans, scrub
 from mitmgate.serve.hub import Hub
+from mitmgate.wire.sessions import Session
 
-_MOST = 2_000
 _SETTLING = 5.0  # seconds in which the coroutine that waited takes an answer in
 
 
@@ -59,6 +59,15 @@ class RefusedError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class By:
+    """Who did something: the name, how it came, the user's number and the process's (``peer``)."""
+
+    operator: str | None = None
+    via: str | None = None
+    peer: tuple[int, int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
     """What an answer is about and who gave it, in words that may be shown."""
 
@@ -67,6 +76,12 @@ class Facts:
     outcome: Outcome
     operator: str | None
     via: str
+    peer: tuple[int, int] | None = None
+
+    @property
+    def by(self) -> By:
+        """Who gave the answer."""
+        return By(self.operator, self.via, self.peer)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +90,7 @@ class _Made:
     until: float | None
     since: float = 0.0
     question: str | None = None
+    turn: int = 0
 
 
 class Ledger:
@@ -96,6 +112,7 @@ class Ledger:
         self._steady = steady
         self._made: OrderedDict[str, _Made] = OrderedDict()
         self._questions = 0
+        self._turns = 0
 
     @property
     def count(self) -> int:
@@ -113,8 +130,12 @@ class Ledger:
         self.tidy()
         until = None if seconds is None else now + seconds
         said = Said(facts.answer, scope, facts.outcome.id, facts.operator, until, told)
+        session, grants = scope.session, self._memory.grants
+        if isinstance(session, Session) and not self._memory.sessions.knows(session):
+            raise RefusedError(422, "no_such_scope", "That conversation is over already.")
         try:
-            grant = self._memory.grants.add(target, said, now=now)
+            before = grants.same(target, scope)
+            grant = grants.add(target, said, now=now)
         except GrantsFullError:
             raise RefusedError(
                 409, "too_many_grants", "As many answers are remembered as can be; undo some."
@@ -124,8 +145,10 @@ class Ledger:
         lasting: Literal["session", "time"] = "session" if seconds is None else "time"
         view = self._view(grant.id, "grant", facts, scope.on, lasting)
         captured = self._captured(facts, Told(facts.answer, scope, seconds))
-        if not captured or not self._keep(_Made(view, until), facts.via):
-            self._memory.grants.revoke(grant.id)
+        if not captured or not self._keep(_Made(view, until), facts.by):
+            grants.revoke(grant.id)
+            if before is not None:
+                grants.restore(target, before)
             raise _unrecorded()
         return grant
 
@@ -141,7 +164,7 @@ class Ledger:
         ticket = self._memory.tickets.mint(target.agent, target.call, now=now, good_for=seconds)
         view = self._view(ticket.id, "ticket", facts, "call", "time")
         captured = self._captured(facts, Told("allow", seconds=seconds))
-        if not captured or not self._keep(_Made(view, ticket.until), facts.via):
+        if not captured or not self._keep(_Made(view, ticket.until), facts.by):
             self._memory.tickets.revoke(ticket.id)
             raise _unrecorded()
         return ticket.id
@@ -154,10 +177,16 @@ class Ledger:
         for made in tuple(self._made.values()):
             if made.question == question:
                 del self._made[made.view.id]
-        kept = self._keep(_Made(view, None, self._steady(), question), facts.via)
+        kept = self._keep(_Made(view, None, self._steady(), question), facts.by)
         return view.id if kept else None
 
-    def undo(self, grant_id: str | None, operator: str | None, via: str) -> GrantView:
+    def undo(
+        self,
+        grant_id: str | None,
+        operator: str | None,
+        via: str,
+        peer: tuple[int, int] | None = None,
+    ) -> GrantView:
         """Take back *grant_id*, or what *operator* made last; RefusedError where there is none."""
         self.tidy()
         made = self._made.get(grant_id) if grant_id is not None else self._last_of(operator)
@@ -168,7 +197,7 @@ class Ledger:
         capture, view = self._out.capture, made.view
         if capture is not None and not capture.undo(view.kind, view.id):
             raise _unrecorded()
-        if not self._record("undone", made.view, operator, via):
+        if not self._record("undone", made.view, By(operator, via, peer)):
             raise _unrecorded()
         shown = self._current(made)
         self._forget(made)
@@ -197,12 +226,17 @@ class Ledger:
     def _ended(self, made: _Made) -> None:
         del self._made[made.view.id]
         late = made.until is not None and made.until <= self._steady()
-        self._record("expired" if late else "ended", made.view, None, None)
+        self._record("expired" if late else "ended", made.view, By())
 
-    def last_of(self, operator: str | None) -> GrantView | None:
-        """Return what *operator* said last and still counts."""
+    def turn(self) -> int:
+        """Return the number of the next thing that an operator said, and count it."""
+        self._turns += 1
+        return self._turns
+
+    def last_turn(self, operator: str | None) -> int:
+        """Return the number of what *operator* said last and still counts here, 0: nothing."""
         made = self._last_of(operator)
-        return None if made is None else made.view
+        return 0 if made is None else made.turn
 
     def _last_of(self, operator: str | None) -> _Made | None:
         mine = (made for made in reversed(self._made.values()) if made.view.operator == operator)
@@ -224,12 +258,10 @@ class Ledger:
         capture = self._out.capture
         return capture is None or capture.grant(facts.outcome, told)
 
-    def _keep(self, made: _Made, via: str) -> bool:
-        if not self._record("made", made.view, made.view.operator, via):
+    def _keep(self, made: _Made, by: By) -> bool:
+        if not self._record("made", made.view, by):
             return False
-        self._made[made.view.id] = made
-        if len(self._made) > _MOST:  # questions beyond what a person lists; they still count
-            self._made.popitem(last=False)
+        self._made[made.view.id] = replace(made, turn=self.turn())
         return True
 
     def _view(
@@ -254,13 +286,14 @@ class Ledger:
         left = max(0.0, made.until - self._steady())
         return made.view.model_copy(update={"left": round(left, 1)})
 
-    def _record(self, event: str, view: GrantView, operator: str | None, via: str | None) -> bool:
-        return self._out.write(grant_of(event, view, operator, via))
+    def _record(self, event: str, view: GrantView, by: By) -> bool:
+        return self._out.write(grant_of(event, view, by))
 
 
-def grant_of(event: str, view: GrantView, operator: str | None, via: str | None) -> dict[str, Any]:
-    """Return the audit record of what became of the answer *view*."""
-    facts = dict(_recorded(view)) | {"operator": operator, "via": via}
+def grant_of(event: str, view: GrantView, by: By) -> dict[str, Any]:
+    """Return the audit record of what became of the answer *view*, and through whom."""
+    peer = None if by.peer is None else dict(zip(("uid", "pid"), by.peer, strict=True))
+    facts = dict(_recorded(view)) | {"operator": by.operator, "via": by.via, "peer": peer}
     return grant_record(event, facts, time=time.time())
 
 

@@ -18,7 +18,6 @@ from typing import Any, Protocol
 from mitmgate.control.models import Completed, CompletedEvent, Pending, RowEvent
 from mitmgate.hold.queue import HoldLimits
 from mitmgate.judge.fingerprint import digest_of, is_long
-from mitmgate.judge.halt import CODE as HALTED
 from mitmgate.judge.halt import DENIED
 from mitmgate.judge.inputs import (
     AnswerInput,
@@ -37,15 +36,17 @@ from mitmgate.judge.records import completion_record, outcome_record
 from mitmgate.judge.replies import withheld
 from mitmgate.mitm.core import INLINE_BYTES, Judged, Ruling
 from mitmgate.policy.verdict import Verdict
+from mitmgate.serve.clocks import lasting
 from mitmgate.serve.ever import Ever
 from mitmgate.serve.exhibits import Exhibits
+from mitmgate.serve.given import is_an_answer
 from mitmgate.serve.health import Hits, Times
-from mitmgate.serve.holding import Holding, is_an_answer
+from mitmgate.serve.holding import Holding
 from mitmgate.serve.hub import Hub
 from mitmgate.serve.ledger import Capturer as Answers
 from mitmgate.serve.ledger import Outlets
 from mitmgate.serve.views import log_line, row_of
-from mitmgate.serve.waiting import Given, Waiting
+from mitmgate.serve.waiting import Given, Visit, Waiting
 from mitmgate.serve.wording import detail_of_hold, withheld_of
 
 _TURNS = 20  # of the loop: each of mitmproxy's hooks on the way to the client takes one
@@ -132,16 +133,17 @@ class Pipeline:
     async def decide(self, given: Input, *, connection: str) -> Ruling | None:
         """Judge *given* and wait for a person where it takes one; None: it simply passes."""
         started: float | None = time.perf_counter()
-        while True:
-            judged = self._conclude(given, await self._prepare(given))
-            if started is not None and isinstance(given, RequestInput):
-                self.times.called(started, time.perf_counter())
-                started = None
-            if judged is None:
-                return None
-            ruling, again = await self._settled(judged, connection)
-            if not again:
-                return self._unless_halted(judged, ruling)
+        with self.waiting.visit(connection) as visit:
+            while True:
+                judged = self._conclude(given, await self._prepare(given))
+                if started is not None and isinstance(given, RequestInput):
+                    self.times.called(started, time.perf_counter())
+                    started = None
+                if judged is None:
+                    return None
+                ruling, again = await self._settled(judged, visit)
+                if not again:
+                    return self._unless_halted(judged, ruling)
 
     async def _prepare(self, given: Input) -> Prepared:
         plan, started = self.judge.plan(given), time.perf_counter()
@@ -163,9 +165,10 @@ class Pipeline:
 
     async def settle(self, judged: Judged, *, connection: str) -> Ruling:
         """Turn a judged input into a ruling, waiting for a person where it takes one."""
-        return self._unless_halted(judged, (await self._settled(judged, connection))[0])
+        with self.waiting.visit(connection) as visit:
+            return self._unless_halted(judged, (await self._settled(judged, visit))[0])
 
-    async def _settled(self, judged: Judged, connection: str) -> tuple[Ruling, bool]:
+    async def _settled(self, judged: Judged, visit: Visit) -> tuple[Ruling, bool]:
         """Return the ruling on *judged*, and whether it has to be judged again first.
 
         That is so where the question was about the server, and where a remembered answer or a new
@@ -177,7 +180,7 @@ class Pipeline:
         if outcome.effective is not Verdict.ASK:
             return self.rule_now(judged), False
         with self._asked():
-            resolution = await self.holding.ask(judged, connection)
+            resolution = await self.holding.ask(judged, visit)
         self.times.hold.add(resolution.waited)
         if is_an_answer(outcome, resolution):
             self.judge.apply_resolution(outcome, resolution.answer)
@@ -194,7 +197,7 @@ class Pipeline:
         if self.judge.halt is None or not ruling.released:
             return ruling
         outcome = judged.outcome
-        return self.fail(outcome.exchange, outcome.kind, HALTED, DENIED.reason)
+        return self.fail(outcome.exchange, outcome.kind, DENIED.code, DENIED.reason)
 
     def must_wait(self, judged: Judged) -> bool:
         """Tell whether *judged* waits for a person."""
@@ -266,7 +269,7 @@ class Pipeline:
 
     def _conclude(self, given: Input, prepared: Prepared) -> Judged | None:
         now, started = time.time(), time.perf_counter()
-        outcome = self.judge.conclude(prepared, now=now, steady=time.monotonic())
+        outcome = self.judge.conclude(prepared, now=now, steady=lasting())
         self.times.conclude.add(time.perf_counter() - started)
         kept = self._captured(given, now)
         if outcome is None:

@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
+from mitmgate.control.captures import CaptureMade, CaptureRequest
 from mitmgate.control.decisions import Preview, PreviewRequest
 from mitmgate.control.detail import Detail
 from mitmgate.control.health import Health
@@ -30,6 +31,7 @@ from mitmgate.control.models import (
     UndoRequest,
 )
 from mitmgate.control.rules import RuleList
+from mitmgate.control.whatif import WhatIfRequest, WhatIfView
 from mitmgate.serve.replies import problem
 
 type Handler = Callable[[Request], Awaitable[Response]]
@@ -62,7 +64,8 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("state", "GET", "/v1/state", "The proxy at a glance.", State),
     Operation("events", "GET", "/v1/events",
               "A snapshot, then what happens, one JSON line each. It never ends. A reader with the "
-              "operator key counts as an attached operator, and sees arguments.", LINES),
+              "operator key counts as an attached operator, and sees arguments.", LINES,
+              codes={503: "as many as can read along already"}),
     Operation("pending", "GET", "/v1/pending",
               "What waits for a person; arguments only with the operator key.", PendingList),
     Operation("decide", "POST", "/v1/pending/{id}", "Answer a call that waits.",
@@ -84,8 +87,9 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation("row", "GET", "/v1/rows/{id}", "All that is known of a row.", Detail,
               codes={404: "no such row is kept (any more)"}, key=True),
     Operation("servers", "GET", "/v1/servers", "The MCP servers that were seen.", ServerList),
-    Operation("rules", "GET", "/v1/rules", "The rules in force, and how often each decided.",
-              RuleList),
+    Operation("rules", "GET", "/v1/rules",
+              "The rules in force, and how often each decided; what operators said for ever, and "
+              "suggestions, only with the operator key.", RuleList),
     Operation("health", "GET", "/v1/health", "How the proxy is.", Health),
     Operation("metrics", "GET", "/v1/metrics", "Numbers in Prometheus' text format.", METRICS),
     Operation("switch", "GET", "/v1/switch", "The kill switch.", Switch),
@@ -98,6 +102,13 @@ OPERATIONS: tuple[Operation, ...] = (
               "Read the policy again. Needs no key: what loosens waits for an operator.", Reloaded),
     Operation("confirm", "POST", "/v1/policy/confirm", "Put a policy that loosens in force.",
               Reloaded, ConfirmRequest, {409: "no policy with that hash waits"}, key=True),
+    Operation("whatif", "POST", "/v1/whatif",
+              "What another policy would have changed. It looks for ten seconds at most.",
+              WhatIfView, WhatIfRequest,
+              {409: "another such question is being answered"}, key=True),
+    Operation("capture", "POST", "/v1/captures", "Make a capture of the exchange of a row.",
+              CaptureMade, CaptureRequest,
+              {409: "its bodies were not kept, or it is there already"}, key=True),
     Operation("openapi", "GET", "/v1/openapi.json", "This document.", OPENAPI),
 )  # fmt: skip
 

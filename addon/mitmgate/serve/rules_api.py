@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from starlette.requests import Request
@@ -22,17 +22,23 @@ type _Rule = tuple[str, str, str, str, str]
 
 
 class RulesApi:
-    """The handler of ``GET /v1/rules``. Needs no key: it shows no arguments."""
+    """The handler of ``GET /v1/rules``. It shows no arguments.
 
-    def __init__(self, pipeline: Pipeline) -> None:
+    What operators said and approved is there only with the key (*is_operator*).
+    """
+
+    def __init__(self, pipeline: Pipeline, is_operator: Callable[[Request], bool]) -> None:
         self._pipeline = pipeline
+        self._is_operator = is_operator
         self._texts: tuple[str, tuple[_Rule, ...]] = ("", ())
 
-    async def show(self, _: Request) -> Response:
+    async def show(self, request: Request) -> Response:
         """Answer with every rule and how often it decided."""
-        return json_of(RuleList(
-            rules=tuple(map(self._view, self._rules())), suggestions=tuple(self._suggestions()),
-        ))  # fmt: skip
+        if self._is_operator(request):
+            rules, suggestions = self._rules(), tuple(self._suggestions())
+        else:
+            rules, suggestions = tuple(r for r in self._rules() if r[1] != "remembered"), ()
+        return json_of(RuleList(rules=tuple(map(self._view, rules)), suggestions=suggestions))
 
     def _rules(self) -> tuple[_Rule, ...]:
         policy = self._pipeline.judge.policy
@@ -41,8 +47,8 @@ class RulesApi:
         return self._texts[1]
 
     def _view(self, rule: _Rule) -> RuleView:
-        hits, last = self._pipeline.hits.of(rule[0])
         name, layer, section, verdict, text = rule
+        hits, last = self._pipeline.hits.of(section.partition(".")[0], name)
         return RuleView.model_validate({
             "id": name, "layer": layer, "section": section, "verdict": verdict, "text": text,
             "hits": hits, "last_hit": last, "never": hits == 0,

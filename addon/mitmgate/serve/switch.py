@@ -36,6 +36,7 @@ class KillSwitch:
         self._pipeline = pipeline
         self._path = folder / FILE
         self._cut = cut
+        self._turns = 0
 
     @property
     def view(self) -> Switch:
@@ -54,6 +55,7 @@ class KillSwitch:
         pipeline = self._pipeline
         if pipeline.judge.halt is not None:
             return
+        self._turns += 1
         pipeline.judge.halt = Halt(by, time.time(), reason)
         cut = self._cut()
         released = pipeline.waiting.halt()
@@ -81,6 +83,7 @@ class KillSwitch:
         if not (pipeline.written(record) and pipeline.captured_switch(on=False)):
             self._mark()
             raise RefusedError(503, "not_recorded", "It could not be recorded, so it stays on.")
+        self._turns += 1
         pipeline.judge.halt = None
         self._show(f"the kill switch is off{_by(by, asked.reason)}")
 
@@ -99,7 +102,10 @@ class KillSwitch:
     async def _watch(self) -> None:
         while True:
             await asyncio.sleep(POLL_SECONDS)
-            self._look(await asyncio.to_thread(os.path.lexists, self._path))
+            turns = self._turns
+            there = await asyncio.to_thread(os.path.lexists, self._path)
+            if turns == self._turns:  # else it tells of the time before
+                self._look(there)
 
     def _look(self, there: bool) -> None:
         if there:

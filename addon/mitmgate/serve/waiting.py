@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from mitmgate.hold.queue import Ask, Held, HoldQueue
 from mitmgate.hold.target import On
 from mitmgate.judge.outcome import Answer, Lasting, Via
+
+_LEAST_AGAIN = 1.0  # seconds for a call that waited before, and is asked about again
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,6 +27,28 @@ class Given:
     grant: str | None = None
     key: str | None = None
     peer: tuple[int, int] | None = None
+
+
+class ClientLeftError(Exception):
+    """Nobody is there any more to get the answer."""
+
+
+@dataclass(slots=True, eq=False)
+class Visit:
+    """A client on *connection* that is here for one call, until ``gone``.
+
+    It ``waited`` so many seconds for people by now, of the ``longest`` time that it may.
+    """
+
+    connection: str
+    gone: bool = False
+    waited: float = 0.0
+    longest: float = 0.0
+
+    def left(self, wait: float) -> float:
+        """Return how long a call that may wait for *wait* seconds does: what is left of it all."""
+        self.longest = max(self.longest, wait)
+        return max(_LEAST_AGAIN, self.longest - self.waited) if self.waited else wait
 
 
 class Waiting:
@@ -43,13 +68,34 @@ class Waiting:
         self._gone = gone
         self._futures: dict[str, asyncio.Future[Given]] = {}
         self._connections: dict[str, str] = {}
+        self._visits: dict[str, list[Visit]] = {}
         self._timer: asyncio.TimerHandle | None = None
 
-    def begin(self, ask: Ask, *, connection: str, wait: float) -> Held:
-        """Let *ask* wait; raise QueueFullError when there is no place. :meth:`answered` follows."""
-        held = self.queue.hold(ask, now=self._clock(), wait=wait)
+    @contextmanager
+    def visit(self, connection: str) -> Iterator[Visit]:
+        """Take in that a call came on *connection*, and for the length of the block whether its
+        client leaves.
+        """
+        visit = Visit(connection)
+        here = self._visits.setdefault(connection, [])
+        here.append(visit)
+        try:
+            yield visit
+        finally:
+            here.remove(visit)
+            if not here:
+                del self._visits[connection]
+
+    def begin(self, ask: Ask, *, visit: Visit, wait: float) -> Held:
+        """Let *ask* of *visit* wait; :meth:`answered` follows.
+
+        Raises QueueFullError when there is no place, and ClientLeftError.
+        """
+        if visit.gone:
+            raise ClientLeftError
+        held = self.queue.hold(ask, now=self._clock(), wait=visit.left(wait))
         self._futures[ask.id] = asyncio.get_running_loop().create_future()
-        self._connections[ask.id] = connection
+        self._connections[ask.id] = visit.connection
         self._schedule()
         return held
 
@@ -76,6 +122,8 @@ class Waiting:
 
     def client_left(self, connection: str) -> None:
         """Close every entry of *connection*: nobody is there to get the answer."""
+        for visit in self._visits.get(connection, ()):
+            visit.gone = True
         for key, owner in tuple(self._connections.items()):
             if owner == connection and self.queue.drop(key) is not None:
                 self.release(key, Given("deny", "client_left"))

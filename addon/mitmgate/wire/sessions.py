@@ -8,7 +8,8 @@ remembered here, per conversation, and never per HTTP flow. Bounded everywhere.
 from __future__ import annotations
 
 import hashlib
-from collections import OrderedDict, deque
+from collections import Counter, OrderedDict, deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 
@@ -129,10 +130,20 @@ type _SessionKey = tuple[str, Endpoint | None, str]
 
 
 class Sessions:
-    """The last *limit* conversations, and *open_limit* open requests of all of them together."""
+    """The last *limit* conversations, and *open_limit* open requests of all of them together.
 
-    def __init__(self, limit: int, open_limit: int = 100_000) -> None:
+    *gone* is told of each conversation that nothing names any more.
+    """
+
+    def __init__(
+        self,
+        limit: int,
+        open_limit: int = 100_000,
+        gone: Callable[[Session], None] | None = None,
+    ) -> None:
         self._limit = limit
+        self._gone = gone
+        self._names: Counter[Session] = Counter()
         self._open_limit = open_limit
         self._open: _OpenTable = OrderedDict()
         self._numbers = count()
@@ -142,6 +153,10 @@ class Sessions:
 
     def __len__(self) -> int:
         return len(self._sessions)
+
+    def knows(self, session: Session) -> bool:
+        """Tell whether something still names *session*."""
+        return session in self._names
 
     def anonymous(self, agent: str, endpoint: Endpoint) -> Session:
         """Return the conversation of all that *agent* sends to *endpoint* without a session id."""
@@ -160,12 +175,17 @@ class Sessions:
 
         An id that already names another conversation goes on naming that one.
         """
-        self._sessions.setdefault(("id", endpoint, _hash(session_id)), session)
-        self._trim()
+        key = "id", endpoint, _hash(session_id)
+        if key not in self._sessions:
+            self._put(key, session)
 
     def forget(self, endpoint: Endpoint, session_id: str) -> None:
         """Forget the conversation *session_id*: it was ended with DELETE."""
-        self._sessions.pop(("id", endpoint, _hash(session_id)), None)
+        self._forget(self._sessions.pop(("id", endpoint, _hash(session_id)), None))
+
+    def close_socket(self, exchange: str) -> None:
+        """Forget the conversation on the WebSocket that *exchange* opened: it was closed."""
+        self._forget(self._sessions.pop(("socket", None, exchange), None))
 
     def open_channel(
         self, endpoint: Endpoint, query: str, *, server: str | None, home: tuple[Endpoint, str]
@@ -175,13 +195,18 @@ class Sessions:
         session = self._new(shared=False)
         earlier = self._channels.pop(key, None)
         if earlier is not None:
-            self._channel_keys.pop(earlier.session, None)
+            self._unchannel(earlier.session)
         self._channels[key] = Channel(session, server, home)
         self._channel_keys[session] = key
+        self._names[session] += 1
         if len(self._channels) > self._limit:
             _, oldest = self._channels.popitem(last=False)
-            self._channel_keys.pop(oldest.session, None)
+            self._unchannel(oldest.session)
         return session
+
+    def _unchannel(self, session: Session) -> None:
+        if self._channel_keys.pop(session, None) is not None:
+            self._forget(session)
 
     def channel(self, endpoint: Endpoint, query: str) -> Channel | None:
         """Return where a message posted to *endpoint* with *query* belongs, or None."""
@@ -193,15 +218,18 @@ class Sessions:
 
     def close_channel(self, session: Session) -> None:
         """Forget the channel of *session*: the stream that answers there has ended."""
-        key = self._channel_keys.pop(session, None)
-        if key is not None and self._channels[key].session is session:
+        key = self._channel_keys.get(session)
+        if key is None:
+            return
+        if self._channels[key].session is session:
             del self._channels[key]
+        self._unchannel(session)
 
     def _get(self, key: _SessionKey, *, shared: bool = False) -> Session:
         session = self._sessions.get(key)
         if session is None:
-            session = self._sessions[key] = self._new(shared=shared)
-            self._trim()
+            session = self._new(shared=shared)
+            self._put(key, session)
         else:
             self._sessions.move_to_end(key)
         return session
@@ -213,9 +241,21 @@ class Sessions:
         )
         return Session(*sides)
 
-    def _trim(self) -> None:
+    def _put(self, key: _SessionKey, session: Session) -> None:
+        self._sessions[key] = session
+        self._names[session] += 1
         while len(self._sessions) > self._limit:
-            self._sessions.popitem(last=False)
+            self._forget(self._sessions.popitem(last=False)[1])
+
+    def _forget(self, session: Session | None) -> None:
+        """Take in that one name less stands for *session*."""
+        if session is None:
+            return
+        self._names[session] -= 1
+        if not self._names[session]:
+            del self._names[session]
+            if self._gone is not None:
+                self._gone(session)
 
 
 def key_of(request_id: RequestId) -> IdKey:
