@@ -38,6 +38,7 @@ class Pattern(Protocol):
     def finditer(
         self, text: bytes, pos: int | None = None, endpos: int | None = None
     ) -> Iterator[Match]: ...
+    def sub(self, repl: str, text: str, count: int = 0) -> str: ...
 
 class Set:
     @classmethod

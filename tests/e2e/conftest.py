@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import socket
 import ssl
 import subprocess
@@ -28,6 +29,7 @@ from harness import (
     serving_mcp,
     serving_tls,
 )
+from recorded import kept, replayed
 from warm import WarmPopen
 
 from mitmgate.demo.pki import make_pki
@@ -41,6 +43,14 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The CA that the proxy is told to trust upstream, and the servers' key and certificate."""
     folder = tmp_path_factory.mktemp("pki")
     return make_pki(folder, MCP_NAME, WEB_NAME, OTHER_NAME)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _replayed_again() -> Iterator[None]:
+    """Replay what the proxies recorded in a second process too."""
+    yield
+    kept().again()
+    shutil.rmtree(kept().folder)
 
 
 @pytest.fixture
@@ -84,7 +94,13 @@ def start_gate(tmp_path: Path, pki: tuple[Path, Path]) -> Iterator[Callable[...,
             line = process.stdout.readline() if process.stdout else ""
             if not line:
                 raise AssertionError(f"did not start: {(folder / 'log').read_text()}")
-            return Gate(process, json.loads(line), state, captures, file)
+            locked = None
+            if "--locked" in arguments:
+                locked = Path(arguments[arguments.index("--locked") + 1])
+            made = Gate(process, json.loads(line), state, captures, file)
+            if "--state-dir" in arguments:  # what an earlier run learned is not in the capture
+                return made
+            return stack.enter_context(replayed(made, locked))
 
         yield start
 

@@ -110,6 +110,15 @@ def test_the_wheel_carries_licence_description_and_both_commands(archives: dict[
     assert "mitmgate-tui = mitmgate_tui.cli:main" in scripts
 
 
+def test_the_wheel_brings_the_pytest_plugin(archives: dict[str, Path]) -> None:
+    with zipfile.ZipFile(archives["wheel"]) as wheel:
+        (points,) = (name for name in wheel.namelist() if name.endswith("/entry_points.txt"))
+        assert "[pytest11]\nmitmgate = mitmgate.testing.plugin\n" in wheel.read(points).decode()
+        assert {"mitmgate/testing/__init__.py", "mitmgate/testing/plugin.py"} <= set(
+            wheel.namelist()
+        )
+
+
 def test_the_rules_travel_with_the_wheel(archives: dict[str, Path]) -> None:
     data = {path.relative_to(ROOT / "rules").as_posix()
             for path in (ROOT / "rules" / "mitmgate_rules").rglob("*.yaml")}  # fmt: skip
@@ -135,6 +144,16 @@ def test_the_installed_command_makes_its_ca_in_the_users_state_folder(installed:
     done = run_away(installed, "mitmgate", "ca", "path")
     assert done.returncode == 0, done.stderr
     assert Path(done.stdout.strip()).is_relative_to(installed / ".local" / "state" / "mitmgate")
+
+
+def test_pytest_finds_the_plugin_of_the_installed_wheel(installed: Path) -> None:
+    code = (
+        "import sys, pytest; print(pytest.main(['--help', '-p', 'no:cacheprovider'])); "
+        "print(sys.modules['mitmgate.testing.plugin'].__file__)"
+    )
+    done = run_away(installed, "python", "-c", code)
+    assert "--policy-update" in done.stdout, done.stderr
+    assert str(installed) in done.stdout.splitlines()[-1]
 
 
 def test_nothing_of_the_repository_is_loaded(installed: Path) -> None:

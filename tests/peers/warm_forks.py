@@ -66,7 +66,7 @@ def _fork(connection: socket.socket) -> None:
     _become(wanted["arguments"], wanted["environment"], wanted["folder"])
 
 
-def _become(arguments: list, environment: dict, folder: str) -> None:
+def _become(arguments: list[str], environment: dict[str, str], folder: str) -> None:
     """Run the program to its end, as an interpreter does; never return."""
     os.chdir(folder)
     os.environ.clear()
@@ -88,7 +88,7 @@ def _become(arguments: list, environment: dict, folder: str) -> None:
     except BaseException:  # noqa: BLE001 - what an interpreter does at its end
         sys.excepthook(*sys.exc_info())
     finally:
-        threading._shutdown()
+        threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()
         for stream in (sys.stdout, sys.stderr):
             try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from base64 import b32encode, b64encode
 from collections.abc import Iterable
 
 import pytest
@@ -114,14 +115,15 @@ def test_damaged_json_is_redacted_as_text(redactor: Redactor) -> None:
 
 def test_an_escape_in_damaged_json_hides_nothing(redactor: Redactor) -> None:
     hidden = "".join(f"\\u{ord(char):04x}" for char in KEY)
-    assert redactor.document('{"a":1,"a":"' + hidden + '"}') is None
+    redacted = _redacted(redactor.document('{"a":1,"a":"' + hidden + '"}'))
+    assert redacted.text == '{"a":1,"a":"[aws-access-key:1:escapes]"}'
 
 
 def test_forms_and_queries_are_redacted_value_by_value(redactor: Redactor) -> None:
     encoded = "".join(f"%{ord(char):02X}" for char in KEY)
     redacted = _redacted(redactor.target(f"/x?q={encoded}&page=2&code=abc"))
-    assert redacted.text == "/x?q=[aws-access-key:1]&page=2&code=opaque.1"
-    assert redacted.redactions[0].quoted
+    assert redacted.text == "/x?q=[aws-access-key:1:percent]&page=2&code=opaque.1"
+    assert KEY not in expand(redacted.text, redacted.redactions, SCANNER.sample_for)
 
 
 def test_a_rule_that_is_gone_keeps_its_placeholder(redactor: Redactor) -> None:
@@ -187,7 +189,7 @@ def test_many_hits_cost_no_square(redactor: Redactor) -> None:
 def test_scrub_replaces_only_the_strings_that_hold_a_secret() -> None:
     record = {"tool": f"run {KEY}", "n": 1, "findings": [{"pointer": f"/{KEY}/x"}], "rule": "r"}
     assert scrub(record, SCANNER) == {
-        "tool": REDACTED, "n": 1, "findings": [{"pointer": REDACTED}], "rule": "r",
+        "tool": f"run {REDACTED}", "n": 1, "findings": [{"pointer": f"/{REDACTED}/x"}], "rule": "r",
     }  # fmt: skip
     assert scrub({"tool": "run"}, SCANNER) == {"tool": "run"}
 
@@ -209,3 +211,53 @@ def test_a_value_that_is_seen_again_and_again_keeps_its_number(
     for number in range(10):
         redactor.opaque(f"once {number}")
         assert redactor.opaque("often") == first
+
+
+VIEWS = {
+    "base64": ("base64", b64encode(f"key: {KEY} and".encode()).decode()),
+    "base64 twice": ("base64+base64", b64encode(b64encode(KEY.encode())).decode()),
+    "hexadecimal digits": ("hex", KEY.encode().hex()),
+    "base32": ("base32", b32encode(KEY.encode()).decode()),
+    "percent signs": ("percent", "".join(f"%{ord(char):02X}" for char in KEY)),
+    "entities": ("entities", "".join(f"&#{ord(char)};" for char in KEY)),
+    "backwards": ("reversed", KEY[::-1]),
+}
+
+
+@pytest.mark.parametrize(("view", "written"), VIEWS.values(), ids=VIEWS)
+def test_the_placeholder_names_the_view_and_its_sample_comes_back_in_it(
+    redactor: Redactor, view: str, written: str
+) -> None:
+    redacted = _redacted(redactor.document(json.dumps({"a": f"see {written} there"})))
+    assert f"see [aws-access-key:1:{view}]" in redacted.text
+    again = json.loads(expand(redacted.text, redacted.redactions, SCANNER.sample_for))["a"]
+    assert SCANNER.sample_for("secret.aws-access-key", 1) not in again
+    assert _viewed(again) == [("secret.aws-access-key", view.replace("+", "/"))]
+
+
+def _viewed(text: str) -> list[tuple[str, str]]:
+    found = SCANNER.scan((Text(Surface.ARGUMENTS, "", text),))
+    return [(finding.rule, finding.view) for finding in found]
+
+
+RANDOM = "q7Zt9XkVb2LmW4eRcTyUiOpAsDfGhJk"
+
+
+def test_what_looks_random_gets_a_stand_in_of_its_length(redactor: Redactor) -> None:
+    text = json.dumps(
+        {RANDOM: f"a\n{RANDOM} /x/{RANDOM}", "id": RANDOM[::-1], "s": "a_plain_name_of_things"}
+    )
+    stored = json.loads(_redacted(redactor.document(text)).text)
+    one, other = "0000000aA0aA0aA0aA0aA0aA0000001", "0000000aA0aA0aA0aA0aA0aA0000002"
+    assert stored == {one: f"a\n{one} /x/{one}", "id": other, "s": "a_plain_name_of_things"}
+
+
+def test_what_a_place_told_to_be_secret_is_so_everywhere(redactor: Redactor) -> None:
+    redactor.document(json.dumps({"password": "hunter2-x"}))
+    assert _redacted(redactor.string("say hunter2-x")).text == "say 000000001"
+
+
+def test_what_the_policy_names_has_no_stand_in(redactor: Redactor) -> None:
+    redactor.plain = (f"https://h.example/s/{RANDOM}/mcp",)
+    assert _redacted(redactor.target(f"/s/{RANDOM}/mcp")).text == f"/s/{RANDOM}/mcp"
+    assert RANDOM[::-1] not in _redacted(redactor.target(f"/s/{RANDOM[::-1]}/mcp")).text

@@ -21,6 +21,14 @@ FOUND = {
     "a member whose value has an escaped quote": ('{"token":"AA\\"AA"}', ['AA\\"AA']),
     "a member of damaged JSON": ('{"a":1,,"client_secret": "AAAA', ["AAAA"]),
     "the userinfo of a URL": ("see https://u:AAAA@host/x", ["u:AAAA"]),
+    "a cookie in a text": ("Set-Cookie: a=AAAA; Path=/\nx", ["a=AAAA; Path=/"]),
+    "a cookie in a command": ("curl -H 'Cookie: a=AAAA' h", ["a=AAAA"]),
+    "a session in a text": ("see Mcp-Session-Id: AAAA there", ["AAAA"]),
+    "a bearer in a text": ("with Bearer abcd-1234-ef.", ["abcd-1234-ef."]),
+    "a password of a command": ("curl -u me:AAAA https://h/", ["AAAA"]),
+    "a code in a text that looks like one": ("code=4-0AfJohXmQ2vB7cN", ["4-0AfJohXmQ2vB7cN"]),
+    "a member that may be a key": ('{"key": "4-0AfJohXmQ2vB7cN"}', ["4-0AfJohXmQ2vB7cN"]),
+    "JSON in percent": ("see %7B%22token%22%3A%22AA%22%7D x", ["%7B%22token%22%3A%22AA%22%7D"]),
 }
 NOT_FOUND = {
     "an ordinary parameter": "/x?page=2&q=password",
@@ -28,6 +36,9 @@ NOT_FOUND = {
     "a code outside of a query": "exit code=1",
     "a count": "max_tokens=300",
     "an address with an at sign": "mail me@example.com about https://example.com/@me",
+    "words after a scheme": "basic authentication, bearer certificates and token expired",
+    "a placeholder": "the key was [aws-access-key:1] and [generic-token:2:base64]",
+    "a state that is a word": '{"state": "input-required", "key": "user_name"}',
     "a sensitive name with a number": '{"password": 5, "a": "b"}',
 }
 

@@ -9,10 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mitmgate.judge.inputs import EndInput, MessageInput
 from mitmgate.policy.verdict import Verdict
-from mitmgate.replay.compare import Comparison, difference, grouped, is_weaker
+from mitmgate.replay.compare import Comparison, difference, is_weaker
+from mitmgate.replay.entries import InputLine
 from mitmgate.replay.golden import Golden, golden_from
-from mitmgate.replay.run import Replayed
+from mitmgate.replay.merge import Merge, Window
+from mitmgate.replay.run import Judged
 
 EDIT = "edit /params/a secret.aws-access-key"
 FINDING = ("secret.aws-access-key", "/params/a")
@@ -112,17 +115,34 @@ def test_a_message_that_is_no_ordinal_is_refused(message: str) -> None:
         golden_from(ALLOW.record() | {"message": message})
 
 
-def test_groups_are_by_kind_with_the_weaker_first() -> None:
-    file = Path("c.jsonl")
-    differences = [
-        difference(file, 2, ALLOW, ASK),
-        difference(file, 3, ALLOW, ASK),
-        difference(file, 4, DENY, ALLOW),
-    ]
-    assert [(g.what, g.weaker, g.count, g.example.line) for g in grouped(differences)] == [
-        ("deny → allow  rule no → reads", True, 1, 4),
-        ("allow → ask  rule reads → otherwise", False, 2, 2),
-    ]
+def test_groups_are_by_rule_and_kind_with_the_weaker_first() -> None:
+    comparison, file = Comparison(), Path("c.jsonl")
+    for line, before, after in (
+        (2, ALLOW, ASK), (3, ALLOW, ASK), (4, ALLOW, EDITED), (5, DENY, ASK), (6, DENY, ALLOW),
+        (7, DENY, replace(DENY, rule="other")),
+    ):  # fmt: skip
+        comparison.found(difference(file, line, before, after))
+    assert [(g.rule, g.what, g.weaker, g.count, g.example.line) for g in comparison.groups] == [
+        ("no", "deny → allow  rule no → reads", True, 1, 6),
+        ("no", "deny → ask  rule no → otherwise", True, 1, 5),
+        ("no", "deny  rule no → other", False, 1, 7),
+        ("reads", "allow → ask  rule reads → otherwise", False, 2, 2),
+        ("reads", "allow → redacted  rule reads  new findings: secret.aws-access-key  other edits",
+         False, 1, 4),
+    ]  # fmt: skip
+    assert (comparison.different, comparison.lowered, comparison.exit_code) == (6, 2, 3)
+
+
+def test_what_is_kept_of_differences_is_bounded() -> None:
+    comparison = Comparison()
+    for number in range(1_500):
+        after = replace(DENY, rule=f"r{number}", tool=f"t{number}")
+        comparison.found(difference(Path("c"), 2, ALLOW, after))
+    comparison.found(difference(Path("c"), 2, DENY, ALLOW))
+    assert (comparison.different, comparison.exit_code) == (1_501, 3)
+    assert (len(comparison.differences), len(comparison.weaker)) == (1_001, 1)
+    assert sum(group.count for group in comparison.groups) == 1_501
+    assert len(comparison.groups) == 1_002
 
 
 SAID = {
@@ -146,19 +166,58 @@ def test_a_difference_says_what_it_is(before: Golden, after: Golden | None, what
     assert difference(Path("c"), 2, before, after).what == what
 
 
-def test_what_is_lost_or_superseded_does_not_count() -> None:
+def _judged(exchange: int, *outcomes: Golden, line: int = 2, **told: bool) -> Judged:
+    given = MessageInput(str(exchange), 0, from_client=True, data="")
+    return Judged(InputLine(line, exchange, 0, 0.0, given), outcomes, **told)
+
+
+def _merged(golden: list[Golden], *judged: Judged, closed: bool = True) -> Comparison:
     comparison = Comparison()
-    replayed = Replayed(superseded={(1, 0)}, lost={(1, 1)}, exchanges=1, closed=True)
-    comparison.add(Path("c"), {(1, "0"): DENY, (1, "1"): replace(DENY, message="1")}, replayed)
+    merge = Merge(Path("c"), Window(Path("c"), iter(golden)), comparison, closed=closed)
+    for one in judged:
+        merge.take(one.line, one)
+    merge.finish()
+    return comparison
+
+
+def test_what_is_lost_or_superseded_does_not_count() -> None:
+    golden = [DENY, replace(DENY, exchange=2)]
+    comparison = _merged(golden, _judged(1, superseded=True), _judged(2, lost=True))
     assert (comparison.outcomes, comparison.not_compared, comparison.exit_code) == (1, 1, 0)
 
 
 def test_an_outcome_beyond_the_golden_file_counts_when_the_capture_is_closed() -> None:
     for closed, code in ((True, 1), (False, 0)):
-        comparison = Comparison()
-        replayed = Replayed({ALLOW.key: ALLOW}, lines={(1, 0): 2}, exchanges=1, closed=closed)
-        comparison.add(Path("c"), {}, replayed)
-        assert comparison.exit_code == code
+        assert _merged([], _judged(1, ALLOW), closed=closed).exit_code == code
+
+
+OF_SERVER: dict[str, tuple[Golden, Golden, int]] = {
+    "the same": (DENY, DENY, 0),
+    "another denial": (DENY, replace(DENY, rule="other"), 0),
+    "what passes now": (DENY, ALLOW, 3),
+    "a tool that a list had cut out": (replace(HIDDEN, rule="scan.poisoning"), ALLOW, 0),
+}
+
+
+@pytest.mark.parametrize(("before", "after", "code"), OF_SERVER.values(), ids=OF_SERVER)
+def test_where_the_list_of_tools_was_not_stored(before: Golden, after: Golden, code: int) -> None:
+    comparison = _merged([before], _judged(1, after, blurred=True))
+    assert comparison.exit_code == code
+    assert comparison.same + comparison.not_compared + comparison.different == 1
+
+
+def test_golden_lines_without_an_input_are_found_far_from_the_end() -> None:
+    golden = [replace(DENY, exchange=number) for number in range(1, 20_000)]
+    merge = Merge(Path("c"), Window(Path("c"), iter(golden)), comparison := Comparison(),
+                  closed=True)  # fmt: skip
+    for one in golden[1:]:
+        judged = _judged(one.exchange, one)
+        merge.take(judged.line, judged)
+        merge.take(replace(judged.line, message=1, input=EndInput("x")), None)
+        if one.exchange == 19_000:
+            assert [found.before for found in comparison.weaker] == golden[:1]
+    merge.finish()
+    assert (comparison.same, comparison.different, comparison.exchanges) == (19_998, 1, 19_998)
 
 
 WHOLE = replace(DENY, method="batch")
@@ -171,8 +230,5 @@ BATCHES: dict[str, tuple[Golden | None, int]] = {
 
 @pytest.mark.parametrize(("whole", "code"), BATCHES.values(), ids=BATCHES)
 def test_the_messages_of_a_batch_answer_with(whole: Golden | None, code: int) -> None:
-    outcomes = {} if whole is None else {whole.key: whole}
-    comparison = Comparison()
-    replayed = Replayed(outcomes, lines={(1, 0): 2}, exchanges=1, closed=True)
-    comparison.add(Path("c"), {WHOLE.key: WHOLE, PART.key: PART}, replayed)
-    assert comparison.exit_code == code
+    outcomes = () if whole is None else (whole,)
+    assert _merged([WHOLE, PART], _judged(1, *outcomes)).exit_code == code

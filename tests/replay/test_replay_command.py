@@ -71,7 +71,7 @@ def test_the_report_groups_and_names_rules_and_an_example(
     out = capsys.readouterr().out
     assert "WEAKER deny → allow  rule no-force  x1  e.g. files push (" in out
     assert f"{captured.name}:" in out
-    assert "--update does not accept them" in out
+    assert "--update alone does not accept them" in out
 
 
 def test_json_gives_the_same_numbers(

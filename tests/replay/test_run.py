@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,10 @@ from mitmgate.policy.load import load_policy
 from mitmgate.record.capture import golden_path
 from mitmgate.replay.capture import read_capture
 from mitmgate.replay.compare import Comparison
-from mitmgate.replay.entries import InputLine
-from mitmgate.replay.golden import read_golden
-from mitmgate.replay.run import Replayed, replay
+from mitmgate.replay.entries import CaptureLine, InputLine
+from mitmgate.replay.golden import iter_golden, read_golden
+from mitmgate.replay.merge import Merge, Window
+from mitmgate.replay.run import Judged, Run
 from mitmgate.scan.engine import Scanner
 from mitmgate.wire.http import AnswerHead, RequestHead
 
@@ -41,15 +43,24 @@ def _upload(host: str) -> list[Input]:
     return [RequestInput("u", "agent", head, host, b"\x89PNG\xff", Tunnel()), EndInput("u")]
 
 
-def _compare(capture: Path, policy: str, scanner: Scanner) -> tuple[Comparison, Replayed]:
-    golden = read_golden(golden_path(capture))
-    assert golden is not None
+def _judged(
+    capture: Path, policy: str, scanner: Scanner
+) -> Iterator[tuple[CaptureLine, Judged | None]]:
     rules = load_policy(policy, file="p.yaml")
-    lines = read_capture(capture, scanner.sample_for)
-    replayed = replay(lines, lambda shadow: Judge(rules, scanner, shadow=shadow), scanner)
-    comparison = Comparison()
-    comparison.add(capture, golden, replayed)
-    return comparison, replayed
+    run = Run(Judge(rules, scanner), scanner)
+    for line in islice(read_capture(capture, scanner.sample_for), 1, None):
+        yield line, run.take(line)
+
+
+def _compare(capture: Path, policy: str, scanner: Scanner) -> tuple[Comparison, list[Judged]]:
+    comparison, inputs = Comparison(), list[Judged]()
+    window = Window(capture, iter_golden(golden_path(capture)))
+    merge = Merge(capture, window, comparison, closed=True)
+    for line, judged in _judged(capture, policy, scanner):
+        merge.take(line, judged)
+        inputs += [] if judged is None else [judged]
+    merge.finish()
+    return comparison, inputs
 
 
 def test_secrets_come_back_as_samples_that_are_found_again(
@@ -70,9 +81,9 @@ def test_what_a_new_denial_prevents_is_not_compared(
     captured: Path, policy_text: str, scanner: Scanner
 ) -> None:
     stricter = policy_text.replace("otherwise: ask", "otherwise: deny", 1)
-    comparison, replayed = _compare(captured, stricter, scanner)
+    comparison, inputs = _compare(captured, stricter, scanner)
     # The injection in the answer to the push was denied; it now never comes.
-    assert replayed.superseded
+    assert any(judged.superseded for judged in inputs)
     assert comparison.weaker == []
 
 
@@ -80,8 +91,9 @@ def test_a_call_that_now_asks_still_has_its_answer_judged(
     captured: Path, policy_text: str, scanner: Scanner
 ) -> None:
     asking = policy_text.replace("[get, list], then: allow", "[get, list], then: ask")
-    comparison, replayed = _compare(captured, asking, scanner)
-    assert "unmatched_answer" not in {outcome.code for outcome in replayed.outcomes.values()}
+    comparison, inputs = _compare(captured, asking, scanner)
+    codes = {outcome.code for judged in inputs for outcome in judged.outcomes}
+    assert "unmatched_answer" not in codes
     assert comparison.exit_code == 1
 
 
@@ -99,8 +111,8 @@ def test_a_message_that_was_not_stored_is_not_compared(
 ) -> None:
     head = RequestHead("POST", "https", "files.example", 443, "/mcp/x", PNG)
     given = RequestInput("m", "agent", head, "files.example", b'{"jsonrpc"\xff', Tunnel())
-    comparison, replayed = _compare(record([given, EndInput("m")]), policy_text, scanner)
-    assert len(replayed.uncertain) == 1
+    comparison, inputs = _compare(record([given, EndInput("m")]), policy_text, scanner)
+    assert [judged.uncertain for judged in inputs] == [True, False]
     assert (comparison.not_compared, comparison.outcomes) == (1, 1)
 
 
@@ -151,13 +163,8 @@ def test_a_capture_with_any_value_replaced_is_read_or_refused(
     node[last] = bad
     damaged = captured.with_name("damaged.jsonl")
     damaged.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    rules = load_policy(policy_text, file="p.yaml")
     with suppress(ConfigError):
-        replay(
-            read_capture(damaged, scanner.sample_for),
-            lambda shadow: Judge(rules, scanner, shadow=shadow),
-            scanner,
-        )
+        assert list(_judged(damaged, policy_text, scanner))
 
 
 def test_an_answer_head_survives(record: Record, scanner: Scanner) -> None:

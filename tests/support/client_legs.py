@@ -18,6 +18,7 @@ from pathlib import Path
 from conformance import Outcome, read_checks
 from harness import Gate, ended
 from peers import CONFORMANCE, NODE
+from recorded import replayed
 from warm import WarmPopen
 
 from mitmgate.ca.authority import ensure_ca
@@ -112,7 +113,8 @@ def forward_gate(folder: Path, upstream_ca: Path) -> Iterator[Gate]:
     try:
         line = process.stdout.readline() if process.stdout else ""
         assert line, (folder / "log").read_text()
-        yield Gate(process, json.loads(line), state, captures, policy)
+        with replayed(Gate(process, json.loads(line), state, captures, policy)) as gate:
+            yield gate
     finally:
         ended(process)
 

@@ -24,6 +24,7 @@ from harness import MCP_NAME, Gate, LoopThread, closed, ended
 from mcp.client import Client
 from mcp.client.sse import sse_client
 from mcp.client.streamable_http import streamable_http_client
+from recorded import replayed
 from sdk_clients import PROGRAMS, Program
 from warm import WarmPopen
 
@@ -289,7 +290,8 @@ class Wires:
         try:
             line = process.stdout.readline() if process.stdout else ""
             assert line, (folder / "log").read_text()
-            yield Gate(process, json.loads(line), state, captures, policy)
+            with replayed(Gate(process, json.loads(line), state, captures, policy)) as gate:
+                yield gate
         finally:
             ended(process)
 

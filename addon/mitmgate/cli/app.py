@@ -15,6 +15,7 @@ from mitmgate.cli import (
     audit,
     ca,
     canary,
+    capture,
     check,
     decide,
     demo,
@@ -32,6 +33,7 @@ from mitmgate.cli import (
     scan,
     schema,
     servers,
+    whatif,
 )
 from mitmgate.errors import ConfigError
 
@@ -91,6 +93,7 @@ app.command()(decide.undo)
 app.command()(kill.kill)
 app.command()(servers.servers)
 app.command()(replay.replay)
+app.command()(whatif.whatif)
 app.command()(packs.packs)
 app.command()(indexes.indexes)
 app.command()(learn.learn)
@@ -100,6 +103,7 @@ app.add_typer(agent.app, name="agent")
 app.add_typer(audit.app, name="audit")
 app.add_typer(ca.app, name="ca")
 app.add_typer(canary.app, name="canary")
+app.add_typer(capture.app, name="capture")
 app.add_typer(rules.app, name="rules")
 app.command()(scan.scan)
 app.command()(demo.demo)

@@ -24,6 +24,7 @@ type Names = Literal["here", "there"]
 
 if TYPE_CHECKING:
     from mitmgate.cli.logs import DecisionLog
+    from mitmgate.judge.choosing import Keep
     from mitmgate.serve.launch import Running, Settings
 
 
@@ -48,6 +49,30 @@ def run(
     ] = None,
     capture: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Record exchanges here, for replay.")
+    ] = None,
+    capture_only: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WORDS",
+            help="Keep only exchanges like these: NAME:GLOB of server, tool, agent, host, method, "
+            "rule, code or verdict, !NAME:GLOB for others.",
+        ),
+    ] = None,
+    capture_findings: Annotated[
+        bool,
+        typer.Option("--capture-findings", help="Keep only exchanges in which something is found."),
+    ] = False,
+    capture_sample: Annotated[
+        str | None,
+        typer.Option(metavar="PERCENT", help="Keep this share of all conversations, such as 10%."),
+    ] = None,
+    capture_size: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="Remove the oldest of what is kept beyond, say, 256MB."),
+    ] = None,
+    capture_age: Annotated[
+        str | None,
+        typer.Option(metavar="AGE", help="Remove what is older than, say, 7d."),
     ] = None,
     upstream_ca: Annotated[
         Path | None, typer.Option(metavar="FILE", help="More roots to trust upstream (PEM).")
@@ -129,6 +154,9 @@ def run(
         port=port,
         mode=mode,
         capture=capture,
+        keep=parse_keep(
+            capture, capture_only, capture_findings, capture_sample, (capture_size, capture_age)
+        ),
         upstream_ca=upstream_ca,
         upstream=read_upstream(upstream, credentials=upstream_credentials, names=upstream_names),
         shadow=shadow,
@@ -151,6 +179,27 @@ def parse_listen(text: str) -> tuple[str, int]:
             Problem(f"not HOST:PORT: {text}", key="--listen", hint="for example 127.0.0.1:8080")
         )
     return host, int(port)
+
+
+def parse_keep(
+    capture: Path | None,
+    only: list[str] | None,
+    findings: bool,
+    sample: str | None,
+    bounds: tuple[str | None, str | None],
+) -> Keep:
+    """Return what is captured; *bounds* are the size and the age. ConfigError without *capture*."""
+    from mitmgate.judge.choosing import Keep, parse_choice
+    from mitmgate.record.ring import parse_ring
+
+    words = tuple(only or ())
+    choice = parse_choice(words, findings=findings, sample=sample, key=os.urandom(16))
+    keep = Keep(choice, parse_ring(*bounds))
+    if capture is None and keep.words:
+        raise ConfigError(
+            Problem("nothing is captured", key="--capture", hint="say where with --capture DIR")
+        )
+    return keep
 
 
 def refuse_open(host: str, *, is_open: bool) -> None:

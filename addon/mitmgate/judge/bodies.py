@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from mitmgate.errors import WireError
-from mitmgate.record.redact import Redacted, Redaction, Redactor, Sample, expand
+from mitmgate.record.expansion import Redacted, Redaction, Sample, expand
+from mitmgate.record.redact import Redactor, strings_of
 from mitmgate.wire.body import decode_body, decode_text
 from mitmgate.wire.http import AnswerHead, RequestHead
 from mitmgate.wire.strictjson import parse_json
@@ -28,16 +29,48 @@ _CHARSETS = ("utf-8", "utf-16-le", "utf-16-be", "utf-32-le", "utf-32-be", "iso-8
 
 @dataclass(frozen=True, slots=True)
 class StoredBody:
-    """A body for a capture; ``decoded`` says that its content-encoding was undone."""
+    """A body for a capture; ``decoded`` says that its content-encoding was undone.
+
+    ``text`` is the body as it came, where it is one.
+    """
 
     record: Mapping[str, Any]
     decoded: bool = True
+    text: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Readable:
+    """A body that is a text; ``kept`` is the part of it that may be stored."""
+
+    text: str
+    kept: str
+    form: bool
+    charset: tuple[str, bool]
+    length: int
 
 
 def encode_body(
     body: bytes, *, head: RequestHead | AnswerHead, cut: bool, redactor: Redactor
 ) -> StoredBody:
     """Return what a capture stores of *body*, of a message with *head*; *cut*: it had more."""
+    read = read_body(body, head=head, cut=cut)
+    if isinstance(read, StoredBody):
+        return read
+    strings = strings_of(read.kept)
+    with redactor.screened(strings):
+        redacted = redactor.form(read.kept) if read.form else redactor.document(read.kept, strings)
+    if redacted is None:
+        return StoredBody(incomplete_body(read.length, "secret"))
+    record: dict[str, Any] = {"text": redacted.text}
+    charset, mark = read.charset
+    if charset != "utf-8" or mark:
+        record |= {"charset": charset, "bom": mark}
+    return StoredBody(with_redactions(record, redacted), text=read.kept)
+
+
+def read_body(body: bytes, *, head: RequestHead | AnswerHead, cut: bool) -> Readable | StoredBody:
+    """Return *body* as a text, or what is stored of one that cannot be kept."""
     content_type, encoding = head.get("content-type"), head.get("content-encoding")
     if not body:
         return StoredBody({"text": ""}, decoded=False)
@@ -61,14 +94,9 @@ def encode_body(
     if is_oauth(text, form=form):
         return StoredBody(incomplete_body(len(plain), "oauth"))
     kept = _without_end(text) if cut else text
-    redacted = kept and (redactor.form(kept) if form else redactor.document(kept))
-    if not redacted:
-        return StoredBody(incomplete_body(len(plain), "secret" if kept else "cut"))
-    record: dict[str, Any] = {"text": redacted.text}
-    charset, mark = found
-    if charset != "utf-8" or mark:
-        record |= {"charset": charset, "bom": mark}
-    return StoredBody(with_redactions(record, redacted))
+    if not kept:
+        return StoredBody(incomplete_body(len(plain), "cut"))
+    return Readable(text, kept, form, found, len(plain))
 
 
 _OAUTH_FIELDS = ("grant_type=", "client_secret=", "client_assertion=", "code_verifier=",
@@ -135,7 +163,7 @@ def with_redactions(record: dict[str, Any], redacted: Redacted) -> dict[str, Any
     if redacted.redactions:
         record["redactions"] = [
             {"pointer": r.pointer, "start": r.start, "end": r.end, "rule": r.rule,
-             "number": r.number, "quoted": r.quoted}
+             "number": r.number, "quoted": r.quoted, **({"view": r.view} if r.view else {})}
             for r in redacted.redactions
         ]  # fmt: skip
     return record
@@ -146,7 +174,7 @@ def redactions_of(record: Mapping[str, Any]) -> tuple[Redaction, ...]:
     items = record.get("redactions", ())
     for item in items:
         numbers = item["start"], item["end"], item["number"]
-        names = item["pointer"], item["rule"]
+        names = item["pointer"], item["rule"], item.get("view", "")
         if {*map(type, numbers)} != {int} or {*map(type, names)} != {str}:
             raise TypeError("a redaction with fields of another type")
     return tuple(Redaction(**item) for item in items)

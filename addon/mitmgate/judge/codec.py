@@ -1,13 +1,11 @@
 """Inputs to and from the lines of a capture, without their secrets.
 
-Headers that no rule reads keep their name and get an opaque value, so that two of them stay
-two; what a rule found in one keeps a placeholder, as in every other text.
+All strings of an input are looked through at once; most hold nothing, and are then only read for
+what is secret by its place.
 """
 
 from __future__ import annotations
 
-import binascii
-from base64 import b64decode, b64encode
 from collections.abc import Mapping
 from typing import Any, assert_never
 
@@ -17,8 +15,19 @@ from mitmgate.judge.bodies import (
     encode_body,
     incomplete_body,
     is_oauth,
-    redactions_of,
     with_redactions,
+)
+from mitmgate.judge.headers_stored import (
+    WITHHELD,
+    Body,
+    StoredText,
+    as_str,
+    decode_headers,
+    decode_text,
+    encode_headers,
+    header_texts,
+    learn_headers,
+    stored_text,
 )
 from mitmgate.judge.hello import hello_record, with_hello
 from mitmgate.judge.inputs import (
@@ -38,8 +47,10 @@ from mitmgate.judge.records import (
     outcome_record,
     resolution_record,
 )
-from mitmgate.record.redact import Redacted, Redactor, Sample, expand
-from mitmgate.wire.http import AnswerHead, Headers, RequestHead
+from mitmgate.record.expansion import Redacted, Sample
+from mitmgate.record.redact import Redactor, strings_of
+from mitmgate.wire.http import AnswerHead, RequestHead
+from mitmgate.wire.surfaces import Surface, Text
 
 __all__ = [
     "completion_record",
@@ -52,35 +63,29 @@ __all__ = [
     "resolution_record",
 ]
 
-_KEPT = frozenset(
-    {"accept", "connection", "content-encoding", "content-type", "host", "mcp-method", "mcp-name",
-     "mcp-protocol-version", "origin", "transfer-encoding", "upgrade", "user-agent"}
-)  # fmt: skip
-_WRAPPED = "=?base64?", "?="
-_WITHHELD = "[withheld]"
 _WITHHELD_HOST = "withheld.invalid"  # RFC 6761: nobody has this name
 FAILED = "failed"
 
 
 def encode_input(given: Input, redactor: Redactor) -> dict[str, Any]:
-    """Return *given* as a record without secrets; its exchange is left to the caller."""
+    """Return *given* as a record without secrets; its exchange is left to the caller.
+
+    ``redactor.vouched`` then says whether every string of it was seen to hold none.
+    """
+    redactor.vouched = True
     match given:
         case ConnectInput():
-            return {"type": "connect", "agent": given.agent,
-                    "authority": _string(given.authority, redactor),
-                    **_encode_shown(given.shown, redactor), **hello_record(given)}  # fmt: skip
+            return _encode_connect(given, redactor)
         case RequestInput():
             return _encode_request(given, redactor)
         case DialInput():
-            return {"type": "dial", "agent": given.agent, "host": given.host, "port": given.port,
-                    "addresses": list(given.addresses), "static": given.static,
-                    "own": [list(pair) for pair in given.own]}  # fmt: skip
+            with redactor.screened(_texts(given.agent, given.host)):
+                own = [list(pair) for pair in given.own]
+                return {"type": "dial", "agent": given.agent, "host": given.host,
+                        "port": given.port, "addresses": list(given.addresses),
+                        "static": given.static, "own": own}  # fmt: skip
         case AnswerInput():
-            cut = given.unread is not None
-            stored = encode_body(given.body, head=given.head, cut=cut, redactor=redactor)
-            head = _encode_answer_head(given.head, redactor, decoded=stored.decoded)
-            return {"type": "answer", "head": head, "body": stored.record,
-                    **_encode_unread(given.unread)}  # fmt: skip
+            return _encode_answer(given, redactor)
         case EventInput():
             return _encode_event(given, redactor)
         case MessageInput():
@@ -112,7 +117,7 @@ def incomplete_input(given: Input) -> dict[str, Any]:
             return {"type": "message", "number": given.number, "from_client": given.from_client,
                     "data": body}  # fmt: skip
         case ConnectInput():
-            return {"type": "connect", "agent": "", "authority": _WITHHELD}
+            return {"type": "connect", "agent": "", "authority": WITHHELD}
         case DialInput():
             return {"type": "dial", "agent": "", "host": _WITHHELD_HOST, "port": given.port,
                     "addresses": [], "static": given.static, "own": []}  # fmt: skip
@@ -129,20 +134,20 @@ def decode_input(record: Mapping[str, Any], exchange: str, sample: Sample) -> In
     """
     match record["type"]:
         case "connect":
-            target, shown = _text(record["authority"], sample), _decode_shown(record, sample)
-            given = ConnectInput(exchange, _str(record["agent"]), target, shown)
+            target, shown = decode_text(record["authority"], sample), _decode_shown(record, sample)
+            given = ConnectInput(exchange, as_str(record["agent"]), target, shown)
             return with_hello(given, record)
         case "request":
             return _decode_request(record, exchange, sample)
         case "dial":
             return DialInput(
                 exchange,
-                _str(record["agent"]),
-                _str(record["host"]),
+                as_str(record["agent"]),
+                as_str(record["host"]),
                 _int(record["port"]),
-                tuple(map(_str, record["addresses"])),
+                tuple(map(as_str, record["addresses"])),
                 record["static"] is True,
-                tuple((_str(host), _int(port)) for host, port in record["own"]),
+                tuple((as_str(host), _int(port)) for host, port in record["own"]),
             )
         case "answer":
             body = decode_stored_body(record["body"], sample)
@@ -151,8 +156,8 @@ def decode_input(record: Mapping[str, Any], exchange: str, sample: Sample) -> In
         case "event":
             head = _decode_answer_head(record["head"], sample)
             data = decode_stored_body(record["data"], sample).decode("utf-8", "replace")
-            event = _text(record["event"], sample)
-            notes = tuple(_text(note, sample) for note in record.get("notes", ()))
+            event = decode_text(record["event"], sample)
+            notes = tuple(decode_text(note, sample) for note in record.get("notes", ()))
             return EventInput(exchange, _int(record["number"]), event, data, head, notes)
         case "message":
             stored = decode_stored_body(record["data"], sample)
@@ -178,7 +183,7 @@ def is_lost(record: Mapping[str, Any]) -> bool:
     parts += [value for _, value in head.get("headers", ())]
     bodies = [record.get("body"), record.get("data")]
     failed = any(_misses(body) and body["incomplete"] == FAILED for body in bodies if body)
-    withheld = record.get("authority") == _WITHHELD or record.get("host") == _WITHHELD_HOST
+    withheld = record.get("authority") == WITHHELD or record.get("host") == _WITHHELD_HOST
     return failed or withheld or any(map(_misses, parts))
 
 
@@ -186,28 +191,64 @@ def _misses(part: object) -> bool:
     return isinstance(part, Mapping) and "incomplete" in part
 
 
+def _texts(*strings: str | None) -> list[Text]:
+    """Return *strings* as one text: what is found between two of them is looked at once more."""
+    told = "\n".join(filter(None, strings))
+    return [Text(Surface.ARGUMENTS, "", told)] if told else []
+
+
+def _encode_connect(given: ConnectInput, redactor: Redactor) -> dict[str, Any]:
+    hello, shown = hello_record(given), given.shown
+    sni = hello["hello"]["sni"] if hello else None
+    name = None if shown is None else shown.name
+    with redactor.screened(_texts(given.agent, given.authority, sni, name)):
+        return {"type": "connect", "agent": given.agent,
+                "authority": _name(given.authority, redactor),
+                **_encode_shown(given.shown, redactor), **hello}  # fmt: skip
+
+
 def _encode_request(given: RequestInput, redactor: Redactor) -> dict[str, Any]:
-    head, tunnel = given.head, given.tunnel
-    cut = given.unread is not None
-    stored = encode_body(given.body, head=head, cut=cut, redactor=redactor)
-    authority = given.authority
-    return {
-        "type": "request",
-        "agent": given.agent,
-        "head": {
-            "method": _string(head.method, redactor),
-            "scheme": head.scheme,
-            "host": head.host,
-            "port": head.port,
-            "target": _stored(redactor.target(head.target), "/"),
-            "headers": _encode_headers(head.headers, redactor, decoded=stored.decoded),
-        },
-        "authority": None if authority is None else _string(authority, redactor),
-        "body": stored.record,
-        "tunnel": None if tunnel is None else [tunnel.connect, tunnel.sni],
-        **_encode_shown(given.shown, redactor),
-        **_encode_unread(given.unread),
-    }
+    head, tunnel, shown = given.head, given.tunnel, given.shown
+    told = (head.method, head.host, head.target, given.agent, given.authority)
+    names = () if tunnel is None else (tunnel.connect, tunnel.sni)
+    who = None if shown is None else shown.name
+    headers = header_texts(head.headers, redactor)
+    with redactor.screened(_texts(*told, *names, who, *headers)):
+        learn_headers(head.headers, redactor)
+        target = stored_text(redactor.target(head.target), "/")
+        stored = encode_body(given.body, head=head, cut=given.unread is not None, redactor=redactor)
+        body = None if stored.text is None else Body(stored.text, stored.record)
+        return {
+            "type": "request",
+            "agent": given.agent,
+            "head": {
+                "method": _string(head.method, redactor),
+                "scheme": head.scheme,
+                "host": head.host,
+                "port": head.port,
+                "target": target,
+                "headers": encode_headers(
+                    head.headers, redactor, decoded=stored.decoded, body=body
+                ),
+            },
+            "authority": None if given.authority is None else _name(given.authority, redactor),
+            "body": stored.record,
+            "tunnel": None if tunnel is None else [tunnel.connect, tunnel.sni],
+            **_encode_shown(shown, redactor),
+            **_encode_unread(given.unread),
+        }
+
+
+def _encode_answer(given: AnswerInput, redactor: Redactor) -> dict[str, Any]:
+    headers = given.head.headers
+    with redactor.screened(_texts(*header_texts(headers, redactor))):
+        learn_headers(headers, redactor)
+        stored = encode_body(
+            given.body, head=given.head, cut=given.unread is not None, redactor=redactor
+        )
+        head = _encode_answer_head(given.head, redactor, decoded=stored.decoded)
+        return {"type": "answer", "head": head, "body": stored.record,
+                **_encode_unread(given.unread)}  # fmt: skip
 
 
 def _decode_request(record: Mapping[str, Any], exchange: str, sample: Sample) -> RequestInput:
@@ -216,16 +257,16 @@ def _decode_request(record: Mapping[str, Any], exchange: str, sample: Sample) ->
         raise ValueError("the scheme is neither http nor https")
     return RequestInput(
         exchange,
-        _str(record["agent"]),
+        as_str(record["agent"]),
         RequestHead(
-            _text(head["method"], sample),
+            decode_text(head["method"], sample),
             head["scheme"],
-            _str(head["host"]),
+            as_str(head["host"]),
             _int(head["port"]),
-            _text(head["target"], sample),
-            _decode_headers(head["headers"], sample),
+            decode_text(head["target"], sample),
+            decode_headers(head["headers"], sample),
         ),
-        None if authority is None else _text(authority, sample),
+        None if authority is None else decode_text(authority, sample),
         decode_stored_body(record["body"], sample),
         None if tunnel is None else Tunnel(*map(_optional, tunnel)),
         _decode_shown(record, sample),
@@ -234,25 +275,40 @@ def _decode_request(record: Mapping[str, Any], exchange: str, sample: Sample) ->
 
 
 def _encode_event(given: EventInput, redactor: Redactor) -> dict[str, Any]:
+    headers = header_texts(given.head.headers, redactor)
+    with redactor.screened(_texts(given.event, *given.notes, *headers)):
+        learn_headers(given.head.headers, redactor)
+        record = {
+            "type": "event",
+            "number": given.number,
+            "event": _string(given.event, redactor),
+            "data": _encode_event_data(given, redactor),
+            "head": _encode_answer_head(given.head, redactor, decoded=False),
+        }
+        if given.notes:
+            record["notes"] = [_string(note, redactor) for note in given.notes]
+        return record
+
+
+def _encode_event_data(given: EventInput, redactor: Redactor) -> dict[str, Any]:
     data = given.data
-    # An ``endpoint`` event names a URL whose query is the session's key.
-    redacted = redactor.target(data) if given.event == "endpoint" else redactor.document(data)
-    head = _encode_answer_head(given.head, redactor, decoded=False)
-    stored = _encode_data(data, redacted)
     if is_oauth(data):
-        stored = incomplete_body(len(data.encode("utf-8", "replace")), "oauth")
-    record = {"type": "event", "number": given.number, "event": _string(given.event, redactor),
-              "data": stored, "head": head}  # fmt: skip
-    if given.notes:
-        record["notes"] = [_string(note, redactor) for note in given.notes]
-    return record
+        return incomplete_body(len(data.encode("utf-8", "replace")), "oauth")
+    strings = strings_of(data)
+    with redactor.screened(strings):
+        # An ``endpoint`` event names a URL whose query is the session's key.
+        named = given.event == "endpoint"
+        redacted = redactor.target(data) if named else redactor.document(data, strings)
+        return _encode_data(data, redacted)
 
 
 def _encode_message(given: MessageInput, redactor: Redactor) -> dict[str, Any]:
     if isinstance(given.data, bytes):
         stored = incomplete_body(len(given.data), "binary")
     else:
-        stored = _encode_data(given.data, redactor.document(given.data))
+        strings = strings_of(given.data)
+        with redactor.screened(strings):
+            stored = _encode_data(given.data, redactor.document(given.data, strings))
     return {"type": "message", "number": given.number, "from_client": given.from_client,
             "data": stored}  # fmt: skip
 
@@ -265,98 +321,24 @@ def _encode_data(data: str, redacted: Redacted | None) -> dict[str, Any]:
 
 
 def _encode_answer_head(head: AnswerHead, redactor: Redactor, *, decoded: bool) -> dict[str, Any]:
-    headers = _encode_headers(head.headers, redactor, decoded=decoded)
+    headers = encode_headers(head.headers, redactor, decoded=decoded)
     return {"status": head.status, "headers": headers}
 
 
 def _decode_answer_head(record: Mapping[str, Any], sample: Sample) -> AnswerHead:
-    return AnswerHead(_int(record["status"]), _decode_headers(record["headers"], sample))
+    return AnswerHead(_int(record["status"]), decode_headers(record["headers"], sample))
 
 
-def _encode_headers(headers: Headers, redactor: Redactor, *, decoded: bool) -> list[list[Any]]:
-    method = next((value for name, value in headers if name == "mcp-method"), "")
-    stored: list[list[Any]] = []
-    for name, value in headers:
-        if name == "content-encoding" and decoded:
-            stored.append([name, "identity"])
-        elif name == "mcp-name":
-            stored.append([name, _encode_name(value, redactor, opaque=method.startswith("tasks/"))])
-        else:
-            stored.append([name, _encode_header(name, value, redactor)])
-    return stored
+def _string(text: str, redactor: Redactor) -> StoredText:
+    return stored_text(redactor.string(text), WITHHELD)
 
 
-def _encode_header(name: str, value: str, redactor: Redactor) -> str | dict[str, Any]:
-    if name in _KEPT:
-        return _stored(redactor.string(value), _WITHHELD)
-    if name == "content-length":
-        return "0"  # the stored body has another length, and only its presence matters
-    # What makes a head malformed must still be there when it is judged again.
-    controls = "".join(char for char in value if char < " " or char == "\x7f")
-    redacted = redactor.string(value, opaque=True)
-    if controls and redacted is not None:
-        redacted = Redacted(redacted.text + controls, redacted.redactions)
-    return _stored(redacted, _WITHHELD)
-
-
-def _encode_name(value: str, redactor: Redactor, *, opaque: bool) -> str | dict[str, Any]:
-    """Redact an Mcp-Name header as the body's name was, or the two would no longer agree."""
-    inner = _unwrapped(value)
-    if inner is None:
-        return _stored(redactor.string(value, opaque=opaque), _WITHHELD)
-    stored = _stored(redactor.string(inner, opaque=opaque), _WITHHELD)
-    record = stored if isinstance(stored, dict) else {"text": stored}
-    return record | {"wrapped": True}
-
-
-def _unwrapped(value: str) -> str | None:
-    start, end = _WRAPPED
-    if not (value.startswith(start) and value.endswith(end) and len(value) > len(start + end)):
-        return None
-    try:
-        inner = b64decode(value[len(start) : -len(end)], validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError):
-        return None
-    return inner if _wrapped(inner) == value else None
-
-
-def _wrapped(inner: str) -> str:
-    start, end = _WRAPPED
-    return f"{start}{b64encode(inner.encode()).decode()}{end}"
-
-
-def _decode_headers(stored: list[list[Any]], sample: Sample) -> Headers:
-    return tuple((_str(name), _text(value, sample)) for name, value in stored)
-
-
-def _string(text: str, redactor: Redactor) -> str | dict[str, Any]:
-    return _stored(redactor.string(text), _WITHHELD)
-
-
-def _stored(redacted: Redacted | None, instead: str) -> str | dict[str, Any]:
-    """Return plain text where nothing was replaced, else a record; *instead* if it cannot be."""
-    if redacted is None:
-        return {"text": instead, "incomplete": "secret"}
-    if not redacted.redactions:
-        return redacted.text
-    return with_redactions({"text": redacted.text}, redacted)
-
-
-def _text(stored: Any, sample: Sample) -> str:
-    if isinstance(stored, str):
-        return stored
-    text = expand(_str(stored["text"]), redactions_of(stored), sample)
-    return _wrapped(text) if stored.get("wrapped") else text
-
-
-def _str(value: Any) -> str:
-    if not isinstance(value, str):
-        raise TypeError("not a string")
-    return value
+def _name(text: str, redactor: Redactor) -> StoredText:
+    return stored_text(redactor.name(text), WITHHELD)
 
 
 def _optional(value: Any) -> str | None:
-    return None if value is None else _str(value)
+    return None if value is None else as_str(value)
 
 
 def _int(value: Any) -> int:
@@ -386,5 +368,5 @@ def _decode_shown(record: Mapping[str, Any], sample: Sample) -> Shown | None:
     if shown is None:
         return None
     problem = shown["problem"]
-    told = None if problem is None else _str(problem)
-    return Shown(_text(shown["name"], sample), _str(shown["token_hash"]), told)
+    told = None if problem is None else as_str(problem)
+    return Shown(decode_text(shown["name"], sample), as_str(shown["token_hash"]), told)

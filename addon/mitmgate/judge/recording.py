@@ -14,9 +14,11 @@ from typing import Any
 
 from mitmgate import __version__
 from mitmgate.hold.grants import Told
+from mitmgate.judge.choosing import KEEP_ALL, Keep
 from mitmgate.judge.codec import encode_input, incomplete_input
 from mitmgate.judge.inputs import (
     AnswerInput,
+    ConnectInput,
     EndInput,
     EventInput,
     Input,
@@ -29,8 +31,13 @@ from mitmgate.policy.verdict import Verdict
 from mitmgate.record.capture import CaptureWriter, Sink
 from mitmgate.record.lines import encode_line
 from mitmgate.record.redact import Redactor, Scans
+from mitmgate.record.ring import Carrier, holds_state
 
 _MOST_LATE = 1_000
+MOST_BYTES = 16 * 1024 * 1024  # of one exchange: an endless stream is cut there
+_MOST_PENDING = 1024 * 1024
+_MANY = 64  # exchanges at a time
+_SPARE = 10  # percent of the queue, for the outcomes of inputs that are in it
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +56,18 @@ class Run:
 class _Exchange:
     """An exchange in the capture: its number, how many of its inputs stand there, which asked.
 
-    ``asked`` holds the ordinals of inputs by the numbers of their outcomes.
+    ``asked`` holds the ordinals of inputs by the numbers of their outcomes. ``segment`` is where
+    its last line stands, ``size`` about the bytes of its inputs. ``ignored``: no more of it is
+    written. ``pending`` are its golden and other lines while nobody knows whether it is kept.
     """
 
     ordinal: int
     inputs: int = 0
     asked: dict[int, int] = field(default_factory=dict)
+    segment: int = 0
+    size: int = 0
+    ignored: bool = False
+    pending: list[tuple[bool, dict[str, Any]]] | None = None
 
 
 class Recording:
@@ -62,7 +75,8 @@ class Recording:
 
     ``policy``, ``input``, ``outcome``, ``resolution``, ``grant``, ``undo`` and ``switch`` give
     False when the record will not be written: then the caller denies (code ``capture_full``). An
-    outcome follows its input directly.
+    outcome follows its input directly. With a *ring* or a *choice* it never says False: what does
+    not fit is left out, and the exchange is cut there.
     """
 
     def __init__(
@@ -72,7 +86,17 @@ class Recording:
         *,
         clock: Callable[[], float],
         started: float,
+        keep: Keep = KEEP_ALL,
     ) -> None:
+        self._choice = keep.choice
+        self._lenient = not keep.is_everything
+        self._carrier = None if keep.ring is None else Carrier(keep.ring.most_carried)
+        self._count = 0
+        self._left_out: OrderedDict[str, bool] = OrderedDict()
+        self.dropped = 0
+        writer.before_turn, writer.after_turn = self._before_turn, self._after_turn
+        writer.may_turn = lambda: not self._awaits
+        self._awaits = False
         self._writer = writer
         self._scanner = scanner
         self._redactor = Redactor(scanner, key=secrets.token_bytes(32))
@@ -102,45 +126,73 @@ class Recording:
         line = {"type": "policy", **told, "at": self._at()}
 
         def write(sink: Sink) -> None:
+            sink.told |= told
             if sink.ready:
                 sink.capture(line)
             else:
                 sink.header |= told
 
-        return self._writer.offer(write)
+        return self._offer(write)
 
     def input(self, given: Input, *, now: float) -> bool:
         """Take an input that is concluded at *now*, in the order in which inputs are."""
         at = now - self._started
-        return self._writer.offer(
-            lambda sink: self._write_input(sink, given, at), size=_size(given)
-        )
+        if self._lenient and not self._goes_on(given, at):
+            return True
+        spare = _SPARE if self._lenient else 0
+        if self._writer.offer(
+            lambda sink: self._write_input(sink, given, at), size=_size(given), spare=spare
+        ):
+            return True
+        if not self._lenient:
+            return False
+        self.dropped += 1
+        self._left_out[given.exchange] = False
+        if len(self._left_out) > _MOST_LATE:
+            self._left_out.popitem(last=False)
+        return True
+
+    def _goes_on(self, given: Input, at: float) -> bool:
+        """Tell whether what comes of an exchange is wanted: nothing behind what was left out."""
+        told = self._left_out.get(given.exchange)
+        if told is None:
+            return True
+        if not told and self._writer.offer(lambda sink: self._write_cut(sink, given.exchange, at)):
+            self._left_out[given.exchange] = True
+        if isinstance(given, EndInput):
+            del self._left_out[given.exchange]
+            return True
+        self.dropped += 1
+        return False
 
     def outcome(self, outcome: Outcome) -> bool:
         """Take what was concluded on the last input of its exchange."""
-        return self._writer.offer(lambda sink: self._write_outcome(sink, outcome), size=2000)
+        if outcome.exchange in self._left_out:
+            return True
+        return self._offer(lambda sink: self._write_outcome(sink, outcome), size=2000)
+
+    def _offer(self, job: Callable[[Sink], None], *, size: int = 0) -> bool:
+        return self._writer.offer(job, size=size) or self._lenient
 
     def resolution(self, outcome: Outcome, resolution: Resolution) -> bool:
         """Take the answer to *outcome*, which asked."""
         at = self._at()
-        return self._writer.offer(
-            lambda sink: self._write_resolution(sink, outcome, resolution, at)
-        )
+        return self._offer(lambda sink: self._write_resolution(sink, outcome, resolution, at))
 
     def grant(self, outcome: Outcome, told: Told) -> bool:
         """Take an answer to *outcome*, which asked, that counts for calls to come."""
         at = self._at()
-        return self._writer.offer(lambda sink: self._write_grant(sink, outcome, told, at))
+        return self._offer(lambda sink: self._write_grant(sink, outcome, told, at))
 
     def undo(self, kind: str, number: str) -> bool:
         """Take in that the answer with that *number*, counted by *kind*, was taken back."""
         line = {"type": "undo", "kind": kind, "number": number, "at": self._at()}
-        return self._writer.offer(lambda sink: _write(sink, line))
+        return self._offer(lambda sink: self._write_loose(sink, line))
 
     def switch(self, *, on: bool) -> bool:
         """Take in that the kill switch was turned."""
         line = {"type": "switch", "on": on, "at": self._at()}
-        return self._writer.offer(lambda sink: _write(sink, line))
+        return self._offer(lambda sink: self._write_loose(sink, line))
 
     def close(self) -> None:
         """Write everything that was taken, end the capture and wait for its thread."""
@@ -153,62 +205,152 @@ class Recording:
         exchange = self._exchanges.get(given.exchange)
         named = {"id": given.exchange} if exchange is None else {}
         if exchange is None:
-            if not sink.ready:
-                sink.header["run"] = given.exchange.rpartition("-")[0]
-            exchange = self._exchanges[given.exchange] = _Exchange(sink.exchange())
-        place = {"exchange": exchange.ordinal, "message": exchange.inputs, "at": at, **named}
-        exchange.inputs += 1
-        sink.capture(self._line(given, place))
-        if isinstance(given, EndInput):
-            self._exchanges.pop(given.exchange, None)
-            if exchange.asked:  # an answer can still come: for a retry
-                self._late[given.exchange] = exchange
-                while len(self._late) > _MOST_LATE:
-                    self._late.popitem(last=False)
+            exchange = self._begin(sink, given)
+        exchange.size += _size(given)
+        ends = isinstance(given, EndInput)
+        self._awaits = not ends  # its outcome belongs into the same segment
+        if exchange.size > MOST_BYTES and not ends and not exchange.ignored:
+            self._cut(sink, exchange, at)
+        if not exchange.ignored or (ends and exchange.segment == sink.segment):
+            place = {"exchange": exchange.ordinal, "message": exchange.inputs, "at": at, **named}
+            exchange.inputs += 1
+            self._put(sink, exchange, self._line(given, place))
+        if ends:
+            self._end(given.exchange, exchange)
+
+    def _begin(self, sink: Sink, given: Input) -> _Exchange:
+        if not sink.ready:
+            sink.header["run"] = given.exchange.rpartition("-")[0]
+        self._count += 1
+        exchange = self._exchanges[given.exchange] = _Exchange(self._count)
+        exchange.ignored = not self._choice.takes(given)
+        if self._choice.by_outcome and not isinstance(given, ConnectInput):
+            exchange.pending = []
+        return exchange
+
+    def _end(self, name: str, exchange: _Exchange) -> None:
+        self._exchanges.pop(name, None)
+        if exchange.asked:  # an answer can still come: for a retry
+            self._late[name] = exchange
+            while len(self._late) > _MOST_LATE:
+                self._late.popitem(last=False)
 
     def _write_outcome(self, sink: Sink, outcome: Outcome) -> None:
+        self._awaits = False
         exchange = self._exchanges.get(outcome.exchange)
-        if exchange is None:
+        if exchange is None or exchange.ignored:
             return
+        if exchange.pending is not None and self._is_kept(exchange, outcome):
+            self._keep(sink, exchange)
         message = exchange.inputs - 1
         for line in golden_lines(
             outcome, exchange=exchange.ordinal, message=message, scanner=self._scanner
         ):
-            sink.golden(line)
+            self._put(sink, exchange, line, golden=True)
         if outcome.verdict is Verdict.ASK:
             exchange.asked[outcome.number] = message
+            if self._carrier is not None:
+                self._carrier.asked(exchange.ordinal, lasting=outcome.question is not None)
+
+    def _is_kept(self, exchange: _Exchange, outcome: Outcome) -> bool:
+        """Tell whether an exchange is wanted: for itself, or for what later ones rest on it."""
+        first = exchange.pending[0][1] if exchange.pending else {}
+        state = first.get("type") == "request" and holds_state(first)
+        return state or outcome.question is not None or self._choice.wants(outcome)
+
+    def _keep(self, sink: Sink, exchange: _Exchange) -> None:
+        pending, exchange.pending = exchange.pending or [], None
+        for golden, line in pending:
+            self._put(sink, exchange, line, golden=golden)
+
+    def _put(
+        self, sink: Sink, exchange: _Exchange, line: dict[str, Any], *, golden: bool = False
+    ) -> None:
+        """Write a line of *exchange*, or keep it until it is known whether it is wanted."""
+        if exchange.pending is not None:
+            exchange.pending.append((golden, line))
+            few = len(self._exchanges) < _MANY
+            if exchange.size > (_MOST_PENDING if few else _MOST_PENDING // _MANY):
+                exchange.pending, exchange.ignored = [], True
+            return
+        if golden:
+            sink.golden(line)
+            return
+        if exchange.segment != sink.segment:
+            exchange.segment = sink.segment
+            sink.exchange()
+        before = sink.size
+        sink.capture(line)
+        if self._carrier is not None:
+            self._carrier.note(line, sink.size - before)
+
+    def _write_loose(self, sink: Sink, line: dict[str, Any]) -> None:
+        sink.capture(line)
+        if self._carrier is not None:
+            self._carrier.note(line, 0)
+
+    def _write_cut(self, sink: Sink, name: str, at: float) -> None:
+        exchange = self._exchanges.get(name)
+        if exchange is not None and not exchange.ignored:
+            self._cut(sink, exchange, at)
+
+    def _cut(self, sink: Sink, exchange: _Exchange, at: float) -> None:
+        """Say that no more of *exchange* is kept."""
+        place = {"exchange": exchange.ordinal, "message": exchange.inputs, "at": at}
+        self._put(sink, exchange, {"type": "cut", **place, "bytes": exchange.size})
+        exchange.ignored = True
+
+    def _before_turn(self, sink: Sink) -> None:
+        """Cut what is too large to be told again in the next segment."""
+        if self._carrier is None:
+            return
+        for exchange in self._exchanges.values():
+            if exchange.ordinal in self._carrier.dropped and not exchange.ignored:
+                self._cut(sink, exchange, self._at())
+
+    def _after_turn(self, sink: Sink) -> None:
+        if self._carrier is None:
+            return
+        for line in self._carrier.carried():
+            sink.capture(line)
 
     def _write_resolution(
         self, sink: Sink, outcome: Outcome, resolution: Resolution, at: float
     ) -> None:
-        place = self._place(outcome, at)
-        if place is not None:
-            sink.capture({"type": "resolution", **place, "answer": resolution.answer})
+        found = self._place(outcome, at)
+        if found is not None:
+            exchange, place = found
+            line = {"type": "resolution", **place, "answer": resolution.answer}
+            self._put(sink, exchange, line)
 
     def _write_grant(self, sink: Sink, outcome: Outcome, told: Told, at: float) -> None:
-        place = self._place(outcome, at)
-        if place is None:
+        found = self._place(outcome, at)
+        if found is None:
             return
+        exchange, place = found
         line = {"type": "grant", **place, "answer": told.answer, "seconds": told.seconds}
         if told.scope is not None:
             scope = {"on": told.scope.on, "names": list(told.scope.names)}
             line |= scope | {"prefix": told.scope.prefix}
         if told.scope is not None and not self._redactor.clean(encode_line(line).decode()):
             line |= {"names": [], "prefix": None}  # its place counts: others are known by number
-        sink.capture(line)
+        self._put(sink, exchange, line)
 
-    def _place(self, outcome: Outcome, at: float) -> dict[str, Any] | None:
+    def _place(self, outcome: Outcome, at: float) -> tuple[_Exchange, dict[str, Any]] | None:
         """Return where in the capture *outcome* asked, None where that is not (any more) known."""
         exchange = self._exchanges.get(outcome.exchange) or self._late.get(outcome.exchange)
         if exchange is None or outcome.number not in exchange.asked:
             return None
+        if exchange.ignored:
+            return None
         asked = exchange.asked[outcome.number]
-        return {"exchange": exchange.ordinal, "message": asked, "at": at}
+        return exchange, {"exchange": exchange.ordinal, "message": asked, "at": at}
 
     def _line(self, given: Input, place: dict[str, Any]) -> dict[str, Any]:
         try:
             record = {**encode_input(given, self._redactor), **place}
-            if self._redactor.clean(encode_line(record).decode()):
+            # What was looked through string by string needs no second look.
+            if self._redactor.vouched or self._redactor.clean(encode_line(record).decode()):
                 return record
         except Exception:  # noqa: BLE001, S110  one input that defeats us must not end the capture
             pass
@@ -221,23 +363,20 @@ def open_recording(
     scanner: Scans,
     run: Run,
     clock: Callable[[], float],
+    keep: Keep = KEEP_ALL,
 ) -> Recording:
     """Start a capture of *run* in *folder*; ConfigError when it cannot be written.
 
-    *clock* gives seconds since the epoch.
+    *clock* gives seconds since the epoch, *keep* says what is captured and for how long.
     """
     started = clock()
     header = {
         "tool": f"mitmgate {__version__}", "policy": run.policy, "mode": run.mode,
-        "shadow": run.shadow, "started": started, "run": "", "keep": [], "segment": 1,
+        "shadow": run.shadow, "started": started, "run": "", "keep": keep.words, "segment": 1,
         "canaries": [],
     }  # fmt: skip
-    writer = CaptureWriter(folder, header=header)
-    return Recording(writer, scanner, clock=clock, started=started)
-
-
-def _write(sink: Sink, line: dict[str, Any]) -> None:
-    sink.capture(line)
+    writer = CaptureWriter(folder, header=header, ring=keep.ring)
+    return Recording(writer, scanner, clock=clock, started=started, keep=keep)
 
 
 def _size(given: Input) -> int:

@@ -150,13 +150,17 @@ def _golden_line(outcome: Outcome, exchange: int, message: str) -> dict[str, Any
         "message": message,
         "kind": outcome.kind,
         "channel": subject.channel,
-        "method": "*" if any(place.endswith("/method") for place in found) else subject.method,
+        "method": "*"
+        if any(place.endswith("/method") for place in found)
+        else _short(subject.method),
         "server": subject.server,
-        "tool": "*" if subject.tool and any(map(_names_tool, found)) else subject.tool,
+        "tool": "*"
+        if subject.tool and any(map(_names_tool, found))
+        else subject.tool and _short(subject.tool),
         "verdict": outcome.verdict.word,
         "rule": outcome.rule,
         "code": outcome.code,
-        "findings": sorted([finding.rule, shown(finding.pointer)] for finding in outcome.findings),
+        "findings": sorted([f.rule, _short(shown(f.pointer))] for f in outcome.findings),
         "effects": _effects(outcome, shown),
     }
 
@@ -181,7 +185,7 @@ def _effects(outcome: Outcome, shown: Callable[[str], str]) -> list[str]:
 
 
 def _change(edit: Change, findings: Iterable[Finding], shown: Callable[[str], str]) -> str:
-    place = shown(edit.pointer)
+    place = _short(shown(edit.pointer))
     match edit:
         case Swap():
             return f"swap {place}"

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 from mitmgate.net.addresses import METADATA_ADDRESSES, AddressClass, classify, unmap
 from mitmgate.net.domains import DomainSet
 from mitmgate.policy.agents import AgentTable
 from mitmgate.policy.allowances import Allowance
+from mitmgate.policy.call import Call, EgressCall
 from mitmgate.policy.egress_rule import EgressRule
 from mitmgate.policy.remembered import Remembered
 from mitmgate.policy.rules import McpRule, RuleSet
@@ -20,6 +21,8 @@ from mitmgate.policy.verdict import Decision, Verdict
 type Mode = Literal["enforce", "shadow"]
 type Unattended = Literal["deny", "wait"]
 type Delegated = Literal["allow", "ask", "deny", "strip"]
+type Watcher = Callable[[Call | EgressCall, Any, Literal["call", "result", "egress"]], None]
+"""Takes what is decided on: the call, its params or its result, and the phase."""
 type ScanEffect = Literal["log", "redact", "hide", "ask", "deny"]
 
 
@@ -40,6 +43,7 @@ class Policy:
     scanner rules that come beside the installed ones. ``delegated`` is for MCP servers that a model
     API shall call, ``auth_hosts`` are those of each server's authorization server. ``decided``
     remembers the decisions that only depend on the target of a call, None for others.
+    ``watchers`` are told of everything that is to be decided, before it is.
     ``remembered`` are the answers for ever, and ``base`` is the hash of the files without them.
     """
 
@@ -77,6 +81,7 @@ class Policy:
     decided: dict[tuple[object, ...], Decision | None] = field(
         default_factory=dict, init=False, compare=False, repr=False
     )
+    watchers: list[Watcher] = field(default_factory=list, init=False, compare=False, repr=False)
 
     @property
     def rule_count(self) -> int:

@@ -170,6 +170,8 @@ def broken(error: Exception) -> Decision:
 
 
 def _decide(policy: Policy, call: Call) -> Decision:
+    for watcher in policy.watchers:
+        watcher(call, call.params, "call")
     # Where nothing but these can make a difference, the answer is the same every time.
     key = (call.server, call.method, call.tool, call.housekeeping, call.revision, call.transport)
     known = policy.decided.get(key, _UNKNOWN)
@@ -208,6 +210,8 @@ def _last_word(policy: Policy, call: Call, noun: str) -> Decision:
 
 
 def _decide_result(policy: Policy, call: Call, result: Any) -> Decision | None:
+    for watcher in policy.watchers:
+        watcher(call, result, "result")
     looked = Looked(result)
     decision = first_match(policy.results, call, looked, noun="result")
     if decision is not None and decision.rule == "":

@@ -165,6 +165,8 @@ def is_too_large(rule: EgressRule, call: EgressCall) -> bool:
 
 
 def _decide_egress(policy: Policy, call: EgressCall) -> Decision:
+    for watcher in policy.watchers:
+        watcher(call, None, "egress")
     usual = is_usual_port(policy, call.host, call.port)
     decision = _first_egress(policy.egress_rules, call, usual=usual)
     if decision is None or decision.rule == "":

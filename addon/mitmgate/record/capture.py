@@ -10,6 +10,7 @@ import errno
 import hashlib
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -19,10 +20,12 @@ from typing import Any
 from mitmgate.errors import ConfigError, Problem
 from mitmgate.record.lines import LineFile, encode_line, timestamp
 from mitmgate.record.meta import META_VERSION, Meta, Profile, Sums, write_meta
+from mitmgate.record.ring import Ring, prune
 
 CAPTURE_VERSION = 2
 GOLDEN_SUFFIX = ".golden.jsonl"
 FLUSH_SECONDS = 0.1
+_PRUNE_SECONDS = 60.0
 
 type Job = Callable[[Sink], None]
 
@@ -35,11 +38,14 @@ def golden_path(capture: Path) -> Path:
 class Sink:
     """Where a job puts its lines; only the writer thread touches it.
 
-    ``header`` is what the first line says; it is written when the first exchange comes.
+    ``header`` is what the first line says; it is written when the first exchange comes. ``told``
+    is what the header of the next segment says instead.
     """
 
     def __init__(self, header: Mapping[str, Any]) -> None:
         self.header = dict(header)
+        self.told: dict[str, Any] = {}
+        self.segment = 1
         self.lines = 1
         self.exchanges = 0
         self._begun = False
@@ -50,6 +56,11 @@ class Sink:
     def ready(self) -> bool:
         """Whether there is an exchange to write: without one there is no capture."""
         return self.exchanges > 0
+
+    @property
+    def size(self) -> int:
+        """The bytes that wait to be written to the capture."""
+        return len(self._capture)
 
     def exchange(self) -> int:
         """Count a new exchange and return its number, counted from 1."""
@@ -65,6 +76,12 @@ class Sink:
     def golden(self, record: Mapping[str, Any]) -> None:
         """Add a line to the golden file."""
         self._golden += encode_line(record)
+
+    def turn(self) -> None:
+        """Begin the next segment: what is added from now on is for another file."""
+        self.segment += 1
+        self.header |= self.told | {"segment": self.segment}
+        self.lines, self.exchanges, self._begun = 1, 0, False
 
     def take(self) -> tuple[bytes, bytes]:
         """Return what was added to the capture and the golden file, and forget it."""
@@ -83,6 +100,8 @@ class _Files:
 
     def __init__(self, folder: Path, stem: str) -> None:
         self.capture = _open_new(folder, stem)
+        self.size = 0
+        self.began = time.monotonic()
         self._sums = hashlib.sha256(), hashlib.sha256()
         try:
             self.golden = LineFile(golden_path(self.capture.path), exclusive=True)
@@ -97,6 +116,7 @@ class _Files:
             if data:
                 file.append(data)
                 summed.update(data)
+                self.size += len(data)
 
     def describe(self, header: Mapping[str, Any], flows: int | None = None) -> None:
         """Write the meta file; *flows* are given at the end, with the sums."""
@@ -122,7 +142,9 @@ class CaptureWriter:
 
     At most ``queue_size`` jobs and ``queue_bytes`` of their sizes wait at any time. The files are
     made when the first exchange comes. ``header`` needs ``tool``, ``policy``, ``mode``, ``shadow``
-    and ``started`` (seconds since the epoch). ``path`` is the capture.
+    and ``started`` (seconds since the epoch). ``path`` is the capture. With a ``ring`` it is a
+    row of segments: ``before_turn`` may add lines to one that ends, ``after_turn`` to the next, and
+    ``may_turn`` says whether one can end here.
     """
 
     def __init__(
@@ -132,8 +154,15 @@ class CaptureWriter:
         header: Mapping[str, Any],
         queue_size: int = 10_000,
         queue_bytes: int = 64 * 1024 * 1024,
+        ring: Ring | None = None,
     ) -> None:
         _check(folder)
+        self._ring = ring
+        self._pruned = time.monotonic()
+        self._carried = 0
+        self.may_turn: Callable[[], bool] = lambda: True
+        self.before_turn: Job = _nothing
+        self.after_turn: Job = _nothing
         moment = datetime.fromtimestamp(header["started"], UTC)
         self._stem = f"capture-{moment:%Y%m%dT%H%M%SZ}-{os.getpid()}"
         self.path = folder / f"{self._stem}.jsonl"
@@ -161,12 +190,16 @@ class CaptureWriter:
         behind = len(self._jobs) * 2 > self._queue_size
         return self.alive and (behind or self._waiting_bytes * 2 > self._queue_bytes)
 
-    def offer(self, job: Job, *, size: int = 0) -> bool:
-        """Queue *job*, which writes about *size* bytes; False when it will not be written."""
+    def offer(self, job: Job, *, size: int = 0, spare: int = 0) -> bool:
+        """Queue *job*, which writes about *size* bytes; False when it will not be written.
+
+        *spare* percent of the queue are left to others.
+        """
+        share = (100 - spare) / 100
         with self._lock:
-            if not self.alive or len(self._jobs) >= self._queue_size:
+            if not self.alive or len(self._jobs) >= self._queue_size * share:
                 return False
-            if self._waiting_bytes + size > self._queue_bytes:
+            if self._waiting_bytes + size > self._queue_bytes * share:
                 return False
             self._waiting_bytes += size
             self._jobs.append((job, size))
@@ -182,6 +215,7 @@ class CaptureWriter:
         try:
             while not self._closing.wait(FLUSH_SECONDS):
                 self._drain()
+                self._turn_if_due()
                 if not threading.main_thread().is_alive():
                     break  # the process ends without close(): do not keep it
             with self._lock:
@@ -211,15 +245,40 @@ class CaptureWriter:
             for job, _ in batch:
                 job(self._sink)
             self._flush()
+            self._turn_if_due()
+
+    def _turn_if_due(self) -> None:
+        """Begin a new segment where this one is full, and remove the oldest."""
+        if self._ring is None or not self.may_turn():
+            return
+        files, now = self._files, time.monotonic()
+        if files is not None and self._ring.is_full(files.size - self._carried, now - files.began):
+            self.before_turn(self._sink)
+            self._end()
+            files.close()
+            self._files = None
+            self._sink.turn()
+            self.after_turn(self._sink)
+            self._carried = self._sink.size
+        elif now - self._pruned < _PRUNE_SECONDS:
+            return
+        self._pruned = now
+        current = None if self._files is None else self.path
+        prune(self.path.parent, self._ring, now=time.time(), current=current)
 
     def _flush(self) -> None:
         if not self._sink.ready:
             return
         if self._files is None:
-            self._files = _Files(self.path.parent, self._stem)
+            stem = self._stem if self._ring is None else f"{self._stem}-{self._sink.segment:04}"
+            self._files = _Files(self.path.parent, stem)
             self.path = self._files.capture.path
             self._files.describe(self._sink.header)
         self._files.append(*self._sink.take())
+
+
+def _nothing(sink: Sink) -> None:
+    """Do nothing: most captures have one segment."""
 
 
 def _check(folder: Path) -> None:

@@ -1,38 +1,38 @@
 """Replaces secrets in texts before they are written, so that replay can put samples back.
 
 What a rule found becomes a numbered placeholder with an entry in an out-of-band list; what is
-secret by its place only becomes an opaque number. Equal values stay equal.
+secret by its place only becomes an opaque number, and what merely looks drawn at random a
+stand-in of the same length. Equal values stay equal.
 """
 
 from __future__ import annotations
 
 import hashlib
-from bisect import bisect_left, bisect_right
 from collections import Counter, OrderedDict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
-from itertools import islice
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import Protocol
 from urllib.parse import unquote_plus
 
 from mitmgate.errors import WireError
-from mitmgate.record.sensitive import Span, form_values, is_sensitive, secret_values
+from mitmgate.record.encoded import can_encode
+from mitmgate.record.expansion import Redacted, Redaction, Sample, expand
+from mitmgate.record.marks import HIDDEN, Mark, as_marks, is_shared, longest, pieces, seen, wanted
+from mitmgate.record.memo import Memo
+from mitmgate.record.places import is_secret_place, secret_prefixes
+from mitmgate.record.sensitive import Span, form_values, secret_values
+from mitmgate.record.standin import Known, disguised
 from mitmgate.record.views import views
 from mitmgate.scan.finding import Finding
 from mitmgate.wire.edit import Edit, apply_edits
 from mitmgate.wire.strictjson import parse_json
 from mitmgate.wire.surfaces import Surface, Text, walk_json
 
-type Sample = Callable[[str, int], str]
-"""Gives the sample value that stands for rule and number."""
+__all__ = ["Redacted", "Redaction", "Redactor", "Sample", "Scans", "expand"]
 
 _SURFACE = Surface.ARGUMENTS
 _REMEMBERED = 100_000
-_ANSWERS = frozenset({"accept", "decline", "cancel"})
-
-
-_HIDDEN = frozenset({"secrets", "canary"})
 
 
 class Scans(Protocol):
@@ -51,59 +51,12 @@ class Scans(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Redaction:
-    """Where a placeholder stands in a stored text: code points of the string at ``pointer``.
-
-    ``quoted`` says that the value was percent-encoded there.
-    """
-
-    pointer: str
-    start: int
-    end: int
-    rule: str
-    number: int
-    quoted: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Redacted:
-    """A text without secrets, and what replay puts where."""
-
-    text: str
-    redactions: tuple[Redaction, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class _Mark:
-    start: int
-    end: int
-    rule: str
-    value: str
-    quoted: bool = False
-
-
-def expand(text: str, redactions: Sequence[Redaction], sample: Sample) -> str:
-    """Put samples where the placeholders of *redactions* stand in *text*.
-
-    A rule that no longer has samples keeps its placeholder: replay then shows what it lost.
-    """
-    edits: list[Edit] = []
-    for item in redactions:
-        try:
-            value = sample(item.rule, item.number)
-        except (LookupError, ValueError):
-            continue
-        if item.quoted:  # every byte, or the raw text would show what it did not show before
-            value = "".join(f"%{byte:02X}" for byte in value.encode())
-        edits.append(Edit(item.pointer, item.start, item.end, value))
-    return apply_edits(text, edits) if edits else text
-
-
 class Redactor:
     """Redacts the texts of one capture. Numbers are given in order of first sight.
 
-    ``key`` hashes the opaque values that are remembered: the values themselves are not.
+    ``key`` hashes the opaque values that are remembered: the values themselves are not. ``vouched``
+    says that all of an input was looked through and held no secret; who begins one sets it. What
+    stands in ``plain``, the URLs of a policy's servers, has no stand-in: replay matches it again.
     """
 
     def __init__(self, scanner: Scans, *, key: bytes) -> None:
@@ -111,21 +64,63 @@ class Redactor:
         self._key = key
         self._numbers: dict[str, OrderedDict[str, int]] = {}
         self._given: Counter[str] = Counter()
+        self._known = Known()
+        self._nothing_found = self._no_secret = False
+        self.vouched = True
+        self.plain: tuple[str, ...] = ()
+        self.memo = Memo(lambda: self.book)
+
+    @property
+    def nothing_found(self) -> bool:
+        """Whether what is redacted at the moment was looked through, and nothing was in it."""
+        return self._nothing_found
+
+    @property
+    def book(self) -> object:
+        """The rules that count at the moment."""
+        return getattr(self._scanner, "book", self._scanner)
+
+    @contextmanager
+    def screened(self, texts: Sequence[Text]) -> Iterator[None]:
+        """Look through *texts* at once: inside, none of them or of their parts is scanned again.
+
+        What is redacted inside must be among them. ``vouched``, True before the first of several,
+        stays so where they hold no secret.
+        """
+        found = self._scanner.scan(texts) if texts else ()
+        hidden = any(f.detector in HIDDEN or f.detector == "limits" for f in found)
+        before = self._nothing_found, self._no_secret
+        self._nothing_found, self._no_secret = not found, not hidden
+        self.vouched = self.vouched and not hidden
+        try:
+            yield
+        finally:
+            self._nothing_found, self._no_secret = before
 
     def clean(self, text: str) -> bool:
         """Tell whether no rule finds a secret in *text*."""
-        return not any(f.detector in _HIDDEN for f in self._find(text))
+        return not any(f.detector in HIDDEN for f in self._find(text))
 
     def opaque(self, value: str) -> str:
         """Return the opaque text that stands for *value* as a whole."""
         return f"[opaque:{self._opaque_number(value)}]"
 
+    def learn(self, value: str) -> None:
+        """Take in that *value* is secret: it is so wherever it comes again."""
+        self._known.learn(value)
+
     def string(self, text: str, *, opaque: bool = False) -> Redacted | None:
         """Redact one decoded string, all of it when *opaque*; None when that cannot be done."""
-        if not opaque and self._hides_secret(text):
+        if not opaque and self._hides(text):
             opaque = True
-        spans = [(0, len(text))] if opaque else secret_values(text)
-        return self._checked(text, self._replaced(text, "", self._marks(text), spans))
+        if opaque:
+            return self._checked(text, self._marks(text), [(0, len(text))])
+        redacted = self._checked(text, self._marks(text), secret_values(text))
+        return None if redacted is None else self._disguised(redacted)
+
+    def name(self, text: str) -> Redacted | None:
+        """Redact the name of a host or the like, where nothing is told by its looks."""
+        return self._checked(text, self._marks(text), secret_values(text))
 
     def form(self, text: str) -> Redacted | None:
         """Redact a form or a query, value by value; None when that cannot be done."""
@@ -134,7 +129,7 @@ class Redactor:
     def target(self, text: str) -> Redacted | None:
         """Redact a request target, path and query; None when that cannot be done."""
         path, mark, _ = text.partition("?")
-        return None if self._hides_secret(path) else self._form(text, len(path + mark))
+        return None if self._hides(path) else self._form(text, len(path + mark))
 
     def _form(self, text: str, begin: int) -> Redacted | None:
         query = text[begin:]
@@ -144,58 +139,81 @@ class Redactor:
         for _, start, end in form_values(query):
             value = query[start:end]
             plain = unquote_plus(value)
-            if plain != value and (hidden := self._hidden(value, plain)):
+            if plain == value:
+                continue
+            if secret_values(plain):
+                spans.append((start + begin, end + begin))
+            if hidden := self._hidden(value, plain):
                 found = hidden[0]
                 mark = (start + begin, end + begin, found.rule, found.value_hash)
-                marks.insert(0, _Mark(*mark, quoted=True))  # before what a view shows there
-        return self._checked(text, self._replaced(text, "", marks, spans))
+                marks.insert(0, Mark(*mark, quoted=True))  # before what a view shows there
+        redacted = self._checked(text, marks, _united(spans))
+        return None if redacted is None else self._disguised(redacted)
 
-    def document(self, text: str) -> Redacted | None:
-        """Redact a body's text, JSON string by JSON string where it is JSON; None: cannot."""
-        if text.lstrip().startswith(("{", "[")):
-            try:
-                value = parse_json(text)
-            except WireError:
-                return self._loose(text)
-            return self._json(text, value)
-        return self._loose(text)
+    def document(self, text: str, strings: Sequence[Text] | None = None) -> Redacted | None:
+        """Redact a body's text, JSON string by JSON string where it is JSON; None: cannot.
+
+        *strings* are those of :func:`strings_of`, where they are known.
+        """
+        texts = strings_of(text) if strings is None else strings
+        whole = len(texts) == 1 and texts[0].text is text
+        return self._loose(text) if whole else self._json(text, texts)
 
     def _loose(self, text: str) -> Redacted | None:
         # An escape inside damaged JSON may hide a value from the raw scan.
-        return None if self._hides_secret(text) else self.string(text)
+        return None if self._hides(text) else self.string(text)
 
-    def _json(self, text: str, value: object) -> Redacted | None:
-        texts = list(walk_json(_SURFACE, value))
-        if any(f.detector in _HIDDEN for f in self._scanner.scan(t for t in texts if t.key)):
+    def _json(self, text: str, texts: Sequence[Text]) -> Redacted | None:
+        keys = [item for item in texts if item.key]
+        if not self._no_secret and any(f.detector in HIDDEN for f in self._scanner.scan(keys)):
             return None  # no edit can reach a key
+        if any(secret_values(key.text) for key in keys):
+            return None
         values = [item for item in texts if not item.key]
         found: dict[str, list[Finding]] = {}
-        for finding in self._scanner.scan(values):
+        for finding in () if self._nothing_found else self._scanner.scan(values):
             found.setdefault(finding.pointer, []).append(finding)
-        secret_prefixes = _secret_prefixes(values)
+        if any(is_shared(as_marks(t.text, found.get(t.pointer, ()))) for t in values if found):
+            return None
+        for viewed in (True, False):
+            redacted, plain = self._edited(text, values, found, viewed=viewed)
+            if plain or self._faithful_json(values, redacted, viewed=viewed):
+                return self._disguised(redacted, json=True)
+        return None
+
+    def _edited(
+        self, text: str, values: Sequence[Text], found: dict[str, list[Finding]], *, viewed: bool
+    ) -> tuple[Redacted, bool]:
+        """Return *text* with its secret values replaced, and whether that cannot be wrong."""
+        prefixes = secret_prefixes(values)
         edits: list[Edit] = []
         redactions: list[Redaction] = []
+        plain = True
         for item in values:
-            opaque = _is_secret_place(item.pointer, secret_prefixes)
-            opaque = opaque or self._hides_secret(item.text)
+            place = is_secret_place(item, prefixes)
+            opaque = place or self._hides(item.text)
             spans = [(0, len(item.text))] if opaque else secret_values(item.text)
             findings = found.get(item.pointer, ())
             if not spans and not findings:
                 continue
-            marks = _as_marks(item.text, findings)
-            stored = self._replaced(item.text, item.pointer, marks, spans)
+            self._learn(item.text, spans)
+            marks = as_marks(item.text, findings)
+            stored = self._replaced(item.text, item.pointer, (marks, spans), viewed=viewed)
             if stored.text != item.text:
                 edits.append(Edit(item.pointer, 0, len(item.text), stored.text))
                 redactions += stored.redactions
-        if not edits:
-            return Redacted(text)
-        redacted = Redacted(apply_edits(text, edits), tuple(redactions))
-        return redacted if self._faithful_json(values, redacted) else None
+                plain = plain and opaque and self._nothing_found
+        return Redacted(apply_edits(text, edits) if edits else text, tuple(redactions)), plain
+
+    def _learn(self, text: str, spans: Iterable[Span]) -> None:
+        for start, end in spans:
+            self._known.learn(text[start:end])
 
     def _replaced(
-        self, text: str, pointer: str, marks: Sequence[_Mark], spans: Sequence[Span]
+        self, text: str, pointer: str, parts: tuple[Sequence[Mark], Sequence[Span]], *, viewed: bool
     ) -> Redacted:
-        kept = _longest([mark for mark in marks if _wanted(mark, spans)])
+        marks, spans = parts
+        kept = longest([mark for mark in marks if wanted(mark, spans)])
         out: list[str] = []
         redactions: list[Redaction] = []
         position = length = 0
@@ -208,7 +226,7 @@ class Redactor:
             out.append(part)
             length += len(part)
 
-        for start, end, mark in _pieces(kept, spans):
+        for start, end, mark in pieces(kept, spans):
             put(text[position:start])
             position = end
             if mark is None:
@@ -221,28 +239,49 @@ class Redactor:
                 if end in starts:
                     put(gap)
                 continue
-            number = self._number(mark.rule, mark.value)
             begin = length
-            put(self._scanner.placeholder(mark.rule, number))
-            redactions.append(Redaction(pointer, begin, length, mark.rule, number, mark.quoted))
+            shown, made = self._placed(mark, pointer, begin, viewed=viewed)
+            put(shown)
+            redactions.append(made)
         put(text[position:])
         return Redacted("".join(out), tuple(redactions))
 
-    def _checked(self, text: str, redacted: Redacted) -> Redacted | None:
-        if redacted.text == text:
-            return redacted
-        expanded = self._expanded(redacted)
-        if expanded is None or _seen(self._find(text)) != _seen(self._find(expanded)):
-            return None
-        return redacted
+    def _placed(
+        self, mark: Mark, pointer: str, begin: int, *, viewed: bool
+    ) -> tuple[str, Redaction]:
+        """Return the placeholder of *mark*, and what replay puts there."""
+        number = self._number(mark.rule, mark.value)
+        shown = self._scanner.placeholder(mark.rule, number)
+        view = mark.view if viewed and can_encode(mark.view) else ""
+        if view:
+            shown = f"{shown[:-1]}:{view.replace('/', '+')}]"
+        end = begin + len(shown)
+        return shown, Redaction(pointer, begin, end, mark.rule, number, mark.quoted, view)
 
-    def _faithful_json(self, values: Sequence[Text], redacted: Redacted) -> bool:
+    def _checked(self, text: str, marks: Sequence[Mark], spans: Sequence[Span]) -> Redacted | None:
+        self._learn(text, spans)
+        if is_shared(marks):
+            return None
+        for viewed in (True, False):
+            redacted = self._replaced(text, "", (marks, spans), viewed=viewed)
+            whole = bool(spans) and tuple(spans[0]) == (0, len(text))
+            if redacted.text == text or (whole and self._nothing_found):
+                return redacted
+            expanded = self._expanded(redacted)
+            if expanded is not None and seen(self._scan_one(text), viewed=viewed) == seen(
+                self._scan_one(expanded), viewed=viewed
+            ):
+                return redacted
+        return None
+
+    def _faithful_json(self, values: Sequence[Text], redacted: Redacted, *, viewed: bool) -> bool:
         # What replay will see must give the findings that were seen: or it is not stored.
         expanded = self._expanded(redacted)
         if expanded is None:
             return False
         again = [t for t in walk_json(_SURFACE, parse_json(expanded)) if not t.key]
-        return _seen(self._scanner.scan(values)) == _seen(self._scanner.scan(again))
+        before = self._scanner.scan(values)
+        return seen(before, viewed=viewed) == seen(self._scanner.scan(again), viewed=viewed)
 
     def _expanded(self, redacted: Redacted) -> str | None:
         try:
@@ -252,22 +291,60 @@ class Redactor:
             return None
         return expand(redacted.text, redacted.redactions, self._scanner.sample_for)
 
+    def _disguised(self, redacted: Redacted, *, json: bool = False) -> Redacted | None:
+        """Return *redacted* with stand-ins for what looks random; None: more is found by then."""
+        text = redacted.text
+        if self._nothing_found:
+            told = disguised(text, self._known, self._number_of, kept=self.plain)
+            return replace(redacted, text=told)
+        before = self._walked(redacted, json=json)
+        found = self._scanner.scan(before)
+        texts = {item.pointer: item.text for item in before}
+        # What was found must be found again: it has a rule, and is no secret by that.
+        kept = [texts.get(f.pointer, "")[f.start : f.end] for f in found if f.start < f.end]
+        kept += self.plain
+        told = disguised(text, self._known, self._number_of, kept=kept)
+        if told == text:
+            return redacted
+        hidden = replace(redacted, text=told)
+        return (
+            hidden
+            if seen(found) == seen(self._scanner.scan(self._walked(hidden, json=json)))
+            else None
+        )
+
+    def _walked(self, redacted: Redacted, *, json: bool) -> list[Text]:
+        text = expand(redacted.text, redacted.redactions, self._scanner.sample_for)
+        if not json:
+            return [Text(_SURFACE, "", text)]
+        return [item for item in walk_json(_SURFACE, parse_json(text)) if not item.key]
+
     def _find(self, text: str) -> tuple[Finding, ...]:
+        return () if self._nothing_found else self._scan_one(text)
+
+    def _scan_one(self, text: str) -> tuple[Finding, ...]:
         return self._scanner.scan((Text(_SURFACE, "", text),))
 
     def _secrets(self, text: str) -> list[Finding]:
-        return [finding for finding in self._find(text) if finding.detector in _HIDDEN]
+        return [finding for finding in self._scan_one(text) if finding.detector in HIDDEN]
 
-    def _marks(self, text: str) -> list[_Mark]:
-        return _as_marks(text, self._find(text))
+    def _marks(self, text: str) -> list[Mark]:
+        return as_marks(text, self._find(text))
 
-    def _hides_secret(self, text: str) -> bool:
-        return any(self._hidden(text, view) for view in views(text) if view != text)
+    def _hides(self, text: str) -> bool:
+        """Tell whether a view of *text* shows a secret that *text* itself does not."""
+        if any(view != text and self._hidden(text, view) for view in views(text)):
+            return True
+        rest, done = "", 0
+        for start, end in secret_values(text):
+            rest, done = f"{rest}{text[done:start]} ", end
+        return any(secret_values(view) for view in views(rest + text[done:]))
 
     def _hidden(self, text: str, view: str) -> list[Finding]:
         """Return the secrets that *view* of *text* shows more often than *text* itself."""
-        shown = (finding for finding in self._secrets(text) if not finding.view)
-        known = Counter(finding.value_hash for finding in shown)
+        if self._no_secret:
+            return []
+        known = Counter(finding.value_hash for finding in self._secrets(text))
         hidden: list[Finding] = []
         for finding in self._secrets(view):
             known[finding.value_hash] -= 1
@@ -288,85 +365,30 @@ class Redactor:
         return number
 
     def _opaque_number(self, value: str) -> int:
+        return self._number_of("", value)
+
+    def _number_of(self, family: str, value: str) -> int:
         data = value.encode("utf-8", "surrogatepass")
-        return self._number("", hashlib.blake2b(data, key=self._key, digest_size=16).hexdigest())
+        digest = hashlib.blake2b(data, key=self._key, digest_size=16).hexdigest()
+        return self._number(family, digest)
 
 
-def _as_marks(text: str, findings: Iterable[Finding]) -> list[_Mark]:
-    return [
-        _Mark(f.start, f.end, f.rule if f.detector in _HIDDEN else f"~{f.rule}", f.value_hash)
-        for f in findings
-        if 0 <= f.start < f.end <= len(text)
-    ]
+def strings_of(text: str) -> list[Text]:
+    """Return the strings of a body's *text* where it is JSON, names and values; else all of it."""
+    if text.lstrip().startswith(("{", "[")):
+        try:
+            return walk_json(_SURFACE, parse_json(text))
+        except WireError:
+            pass
+    return [Text(_SURFACE, "", text)]
 
 
-def _seen(findings: Iterable[Finding]) -> Counter[tuple[str, str, str]]:
-    return Counter((f.detector, f.rule, f.pointer) for f in findings)
-
-
-def _wanted(mark: _Mark, spans: Sequence[Span]) -> bool:
-    """Secrets go everywhere; what else was found is kept only where an opaque span hides it."""
-    if not mark.rule.startswith("~"):
-        return True
-    after = bisect_left(spans, mark.end, key=lambda span: span[0])
-    return after > 0 and spans[after - 1][1] > mark.start
-
-
-def _longest(marks: Sequence[_Mark]) -> list[_Mark]:
-    """Return marks that do not overlap, the longest first served, in order of start."""
-    chosen: list[_Mark] = []
-    for mark in sorted(marks, key=lambda m: (m.start - m.end, m.start)):
-        place = bisect_left(chosen, mark.start, key=lambda m: m.start)
-        free = place == 0 or chosen[place - 1].end <= mark.start
-        if free and (place == len(chosen) or mark.end <= chosen[place].start):
-            rule = mark.rule.removeprefix("~")
-            chosen.insert(place, _Mark(mark.start, mark.end, rule, mark.value, mark.quoted))
-    return chosen
-
-
-def _pieces(marks: Sequence[_Mark], spans: Sequence[Span]) -> list[tuple[int, int, _Mark | None]]:
-    """Return the parts to replace in order: marks, and what they leave of the opaque spans."""
-    pieces: list[tuple[int, int, _Mark | None]] = [(m.start, m.end, m) for m in marks]
-    for begin, end in spans:
-        start = begin
-        first = bisect_right(marks, begin, key=lambda m: m.end)
-        for mark in islice(marks, first, None):
-            if mark.start >= end:
-                break
-            if mark.start > start:
-                pieces.append((start, mark.start, None))
-            start = mark.end
-        if start < end:
-            pieces.append((start, end, None))
-    return sorted(pieces, key=lambda piece: piece[0])
-
-
-def _secret_prefixes(values: Sequence[Text]) -> tuple[str, ...]:
-    """Return the places that are secret by what stands beside them."""
-    prefixes: list[str] = []
-    for item in values:
-        parent, _, name = item.pointer.rpartition("/")
-        if name == "action" and item.text in _ANSWERS:
-            prefixes.append(f"{parent}/content")  # what a person typed into an elicitation
-        elif name == "grant_type":
-            prefixes += [f"{parent}/code", f"{parent}/state"]
-    return tuple(prefixes)
-
-
-def _is_secret_place(pointer: str, prefixes: tuple[str, ...]) -> bool:
-    if any(pointer == prefix or pointer.startswith(f"{prefix}/") for prefix in prefixes):
-        return True
-    return _is_secret_pointer(pointer)
-
-
-@lru_cache(maxsize=8192)
-def _is_secret_pointer(pointer: str) -> bool:
-    names = [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
-    for position, name in enumerate(names):
-        if not is_sensitive(name):
-            continue
-        # {"properties": {"password": {"type": ...}}} describes a password, it holds none.
-        described = position > 0 and names[position - 1] == "properties"
-        if not described or position == len(names) - 1:
-            return True
-    return False
+def _united(spans: list[Span]) -> list[Span]:
+    """Return *spans* in order, what overlaps as one."""
+    united: list[Span] = []
+    for start, end in sorted(spans):
+        if united and start < united[-1][1]:
+            united[-1] = united[-1][0], max(end, united[-1][1])
+        else:
+            united.append((start, end))
+    return united

@@ -5,10 +5,13 @@ Peers choose names and keys, so a tool's name or a JSON pointer can hold a crede
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
+from weakref import WeakKeyDictionary
 
 from mitmgate.record.lines import encode_line
+from mitmgate.record.standin import without_tokens
 from mitmgate.scan.finding import Finding
 from mitmgate.wire.surfaces import Surface, Text
 
@@ -24,14 +27,88 @@ class Scans(Protocol):
 
 
 def scrub(record: Mapping[str, Any], scanner: Scans) -> dict[str, Any]:
-    """Return *record* with every string that holds a secret replaced; most have none."""
-    if not _holds_secret(encode_line(record).decode(), scanner):
+    """Return *record* with every string that holds a secret replaced; most have none.
+
+    In what peers choose freely (URLs, names of tools, sentences that tell of them) that also goes
+    which is a secret by its place, or by its looks.
+    """
+    if _is_known(record, scanner):
         return dict(record)
-    scrubbed = {key: _scrubbed(value, scanner) for key, value in record.items()}
+    told = {key: _told(key, value) for key, value in record.items()}
+    if not _holds_secret(encode_line(told).decode(), scanner):
+        if told == record:
+            _remember(record, scanner)
+        return told
+    scrubbed = {key: _scrubbed(value, scanner) for key, value in told.items()}
     if not _holds_secret(encode_line(scrubbed).decode(), scanner):
         return scrubbed
     # Only the strings together make the secret: keep what cannot be part of one.
     return {key: _blanked(key, value) for key, value in scrubbed.items()}
+
+
+_FREE = frozenset({"endpoint", "tool", "url", "method", "reason", "detail", "pointer"})
+
+
+def _told(key: str, value: Any) -> Any:
+    if isinstance(value, str):
+        if key == "pointer" and value.endswith("~key"):
+            return f"{value.rpartition('/')[0]}/*~key"  # what was found is the name itself
+        return without_tokens(value, REDACTED) if key in _FREE else value
+    if isinstance(value, Mapping):
+        return {name: _told(name, item) for name, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_told(key.removesuffix("s"), item) for item in value]
+    return value
+
+
+_OURS = frozenset({"id", "exchange", "time"})
+_LONGEST_ID = 24
+_MOST_CLEAN = 4096
+
+
+class _Clean:
+    """The texts in which these rules found nothing: records are much alike."""
+
+    def __init__(self, book: object) -> None:
+        self.book = book
+        self.digests: set[bytes] = set()
+
+
+_clean: WeakKeyDictionary[Scans, _Clean] = WeakKeyDictionary()
+
+
+def _is_known(record: Mapping[str, Any], scanner: Scans) -> bool:
+    book = getattr(scanner, "book", None)
+    if book is None:
+        return False
+    known = _clean.get(scanner)
+    if known is None or known.book is not book:
+        _clean[scanner] = _Clean(book)
+        return False
+    return _digest(record) in known.digests
+
+
+def _remember(record: Mapping[str, Any], scanner: Scans) -> None:
+    known = _clean.get(scanner) if getattr(scanner, "book", None) is not None else None
+    if known is None:
+        return
+    if len(known.digests) >= _MOST_CLEAN:
+        known.digests.clear()
+    known.digests.add(_digest(record))
+
+
+def _digest(record: Mapping[str, Any]) -> bytes:
+    """Return the digest of *record* without numbers and ids of our own, which hold no secret."""
+    told = {key: value for key, value in record.items() if not _is_ours(key, value)}
+    return hashlib.blake2b(encode_line(told), digest_size=16).digest()
+
+
+def _is_ours(key: str, value: Any) -> bool:
+    if isinstance(value, int | float):
+        return True
+    if key not in _OURS or not isinstance(value, str):
+        return False
+    return len(value) <= _LONGEST_ID and value.replace("-", "").isalnum()
 
 
 def _scrubbed(value: Any, scanner: Scans) -> Any:

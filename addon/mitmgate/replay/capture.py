@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -46,6 +47,8 @@ _KEYS = {
     "close": {"type", "lines"},
 }  # fmt: skip
 _INPUT = {"id", "carried"}
+_END = b'{"type":"close",'
+_LONGEST_END = 200
 _OPTIONAL = {
     "connect": _INPUT | {"shown", "hello"},
     "request": _INPUT | {"shown", "unread"},
@@ -68,6 +71,17 @@ def read_header(path: Path) -> HeaderLine:
     return header
 
 
+def is_closed(path: Path) -> bool:
+    """Tell whether the capture at *path* was written to its end; ConfigError: cannot be read."""
+    try:
+        with path.open("rb") as file:
+            file.seek(max(file.seek(0, os.SEEK_END) - _LONGEST_END, 0))
+            last = file.read().splitlines()[-1:]
+    except OSError as error:
+        raise ConfigError(Problem(f"cannot be read: {error.strerror}", file=str(path))) from error
+    return bool(last) and last[0].startswith(_END)
+
+
 def read_capture(path: Path, sample: Sample) -> Generator[CaptureLine]:
     """Yield the lines of a capture, its header first; ConfigError where it is damaged.
 
@@ -77,7 +91,7 @@ def read_capture(path: Path, sample: Sample) -> Generator[CaptureLine]:
     try:
         for number, text in read_lines(path):
             try:
-                line = reader.line(number, parse_line(text))
+                line = reader.line(number, parse_line(text), whole=_is_whole(text))
             except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as error:
                 raise DamagedLineError(number, _reason(error)) from None
             yield line
@@ -101,10 +115,12 @@ class _Reader:
         self._sample = sample
         self._started = 0.0
         self._closed = False
+        self._whole = False
         self._inputs: dict[int, int] = {}
 
-    def line(self, number: int, record: Mapping[str, Any]) -> CaptureLine:
-        """Return the line with that *number*, counted from 1."""
+    def line(self, number: int, record: Mapping[str, Any], *, whole: bool) -> CaptureLine:
+        """Return the line with that *number*, counted from 1; *whole*: nothing was left out."""
+        self._whole = whole
         if self._closed:
             raise ValueError("there is a line after the end of the capture")
         if number == 1:
@@ -157,13 +173,18 @@ class _Reader:
         given = decode_input(record, str(exchange), self._sample)
         carried = _bool(record.get("carried", False))
         named = None if "id" not in record else _str(record["id"])
-        return InputLine(
-            number, exchange, message, at, given, is_incomplete(record), is_lost(record),
-            named, carried,
-        )  # fmt: skip
+        incomplete, lost = not self._whole and is_incomplete(record), False
+        if incomplete:
+            lost = is_lost(record)
+        return InputLine(number, exchange, message, at, given, incomplete, lost, named, carried)
 
     def _at(self, record: Mapping[str, Any]) -> float:
         return self._started + _seconds(record["at"])
+
+
+def _is_whole(text: str) -> bool:
+    """Tell whether *text* surely says of nothing that it was left out; no look inside."""
+    return not ("incomplete" in text or "withheld" in text or "\\u" in text)
 
 
 def _header(record: Mapping[str, Any]) -> HeaderLine:

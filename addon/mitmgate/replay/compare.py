@@ -8,13 +8,16 @@ whose outcome is gone.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mitmgate.policy.verdict import Verdict
-from mitmgate.replay.golden import Golden, Key, Pair, Place
-from mitmgate.replay.run import Replayed
+from mitmgate.replay.golden import Golden, Pair
+
+_WITHOUT_BODY = frozenset({"rule", "locked", "otherwise", "answer", "shadow"})
+_MOST_KINDS = 1_000
+_MOST_EXAMPLES = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +36,34 @@ class Difference:
         """The side that says whose call this was."""
         return self.before or self.after
 
+    @property
+    def rule(self) -> str:
+        """The rule that decided before, or does now where nothing was decided."""
+        return _rule(self.before or self.after)
+
+
+@dataclass(slots=True)
+class Group:
+    """Differences of one kind: ``count`` of them, and the first as the example.
+
+    ``rule`` decided before, or does now where nothing was decided.
+    """
+
+    rule: str
+    what: str
+    weaker: bool
+    count: int
+    example: Difference
+
 
 @dataclass(slots=True)
 class Comparison:
-    """The result over one or more captures.
+    """The result over one or more captures; its size does not grow with theirs.
 
     ``not_compared`` are outcomes whose input was not stored whole, ``unclosed`` captures without
     an end, ``cut`` exchanges without one, ``unsealed`` captures without sums to tell an edit by.
-    ``updated`` tells whether new golden files were written.
+    ``different`` and ``lowered`` count the outcomes that came out differently, and those of them
+    that are weaker. ``updated`` tells whether new golden files were written.
     """
 
     captures: int = 0
@@ -51,70 +74,69 @@ class Comparison:
     unclosed: int = 0
     cut: int = 0
     unsealed: int = 0
+    different: int = 0
+    lowered: int = 0
     updated: bool = False
-    differences: list[Difference] = field(default_factory=list)
+    _kinds: dict[tuple[str, str, bool], Group] = field(default_factory=dict)
+    _examples: tuple[list[Difference], list[Difference]] = field(default_factory=lambda: ([], []))
+
+    @property
+    def differences(self) -> list[Difference]:
+        """The first thousand that are weaker, and the first thousand that are not."""
+        return [*self._examples[1], *self._examples[0]]
 
     @property
     def weaker(self) -> list[Difference]:
-        """The differences that let more through than before."""
-        return [difference for difference in self.differences if difference.weaker]
+        """The first thousand that let more through than before."""
+        return list(self._examples[1])
 
     @property
     def exit_code(self) -> int:
         """0 the same, 1 different, 3 weaker."""
-        if self.weaker:
+        if self.lowered:
             return 3
-        return 1 if self.differences else 0
+        return 1 if self.different else 0
 
-    def add(self, file: Path, golden: Mapping[Key, Golden], replayed: Replayed) -> None:
-        """Compare one capture and count it in."""
-        self.captures += 1
-        self.exchanges += replayed.exchanges
-        self.cut += replayed.cut
-        self.unclosed += not replayed.closed
-        last = max((replayed.lines.get(each.place, 0) for each in golden.values()), default=0)
-        for key in {**golden, **replayed.outcomes}:
-            before, after = golden.get(key), replayed.outcomes.get(key)
-            place = _place(before, after)
-            line = replayed.lines.get(place, 0)
-            if place in replayed.superseded:
-                continue
-            self.outcomes += 1
-            # A writer that was killed may have lost the newest golden lines.
-            lost = place in replayed.lost
-            lost = lost or (before is None and not replayed.closed and line > last)
-            if lost or (place in replayed.uncertain and _rests_on_body(before, after)):
-                self.not_compared += 1
-            elif before == after:
-                self.same += 1
-            else:
-                weaker = _is_weaker_in(replayed, before, after)
-                said = _what(before, after)
-                self.differences.append(Difference(file, line, before, after, weaker, said))
+    @property
+    def groups(self) -> list[Group]:
+        """The kinds of differences by rule, rules and kinds with weaker ones first."""
+        of_rule: Counter[tuple[str, bool]] = Counter()
+        for group in self._kinds.values():
+            of_rule[group.rule, group.weaker] += group.count
 
+        def order(group: Group) -> tuple[object, ...]:
+            lowered, other = of_rule[group.rule, True], of_rule[group.rule, False]
+            own = (not group.weaker, -group.count, group.what)
+            return (not lowered, -lowered, -other, group.rule, *own)
 
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Differences of one kind: ``count`` of them, and the first as the example."""
+        return sorted(self._kinds.values(), key=order)
 
-    what: str
-    weaker: bool
-    count: int
-    example: Difference
+    def found(self, item: Difference) -> None:
+        """Count in a difference."""
+        self.different += 1
+        self.lowered += item.weaker
+        examples = self._examples[item.weaker]
+        if len(examples) < _MOST_EXAMPLES:
+            examples.append(item)
+        key = item.rule, item.what, item.weaker
+        if key not in self._kinds and len(self._kinds) >= _MOST_KINDS:
+            key = "(other rules)", "other kinds of difference", item.weaker
+        if key in self._kinds:
+            self._kinds[key].count += 1
+        else:
+            self._kinds[key] = Group(*key, 1, item)
 
 
-def grouped(differences: Iterable[Difference]) -> list[Group]:
-    """Return *differences* by kind, the weaker ones first, then the most frequent."""
-    groups: dict[tuple[str, bool], list[Difference]] = {}
-    for item in differences:
-        groups.setdefault((item.what, item.weaker), []).append(item)
-    found = [Group(what, weaker, len(g), g[0]) for (what, weaker), g in groups.items()]
-    return sorted(found, key=lambda group: (not group.weaker, -group.count, group.what))
-
-
-def difference(file: Path, line: int, before: Golden | None, after: Golden | None) -> Difference:
-    """Return how *after* differs from *before*."""
-    return Difference(file, line, before, after, is_weaker(before, after), _what(before, after))
+def difference(
+    file: Path,
+    line: int,
+    before: Golden | None,
+    after: Golden | None,
+    whole: Golden | None = None,
+) -> Difference:
+    """Return how *after* differs from *before*; *whole* is the batch that both are a message of."""
+    weaker = is_weaker_in(before, after, whole)
+    return Difference(file, line, before, after, weaker, _what(before, after))
 
 
 def is_weaker(before: Golden | None, after: Golden | None) -> bool:
@@ -130,20 +152,11 @@ def is_weaker(before: Golden | None, after: Golden | None) -> bool:
     return after.effective is not Verdict.DENY and bool(_lost_edits(before, after))
 
 
-def _is_weaker_in(replayed: Replayed, before: Golden | None, after: Golden | None) -> bool:
-    """Tell the same; a batch that is now judged as a whole answers for its messages."""
-    if before is not None and after is None and before.whole is not None:
-        whole = replayed.outcomes.get(before.whole)
-        if whole is not None:
-            return whole.effective < before.effective
+def is_weaker_in(before: Golden | None, after: Golden | None, whole: Golden | None) -> bool:
+    """Tell the same; a batch that is now judged as a *whole* answers for its messages."""
+    if before is not None and after is None and before.whole is not None and whole is not None:
+        return whole.effective < before.effective
     return is_weaker(before, after)
-
-
-def _place(before: Golden | None, after: Golden | None) -> Place:
-    side = before or after
-    if side is None:
-        raise ValueError("one side has an outcome")
-    return side.place
 
 
 def _lost_edits(before: Golden, after: Golden) -> Counter[str]:
@@ -153,10 +166,14 @@ def _lost_edits(before: Golden, after: Golden) -> Counter[str]:
     return Counter(before.edits) - Counter(after.edits)
 
 
-def _rests_on_body(before: Golden | None, after: Golden | None) -> bool:
-    """Tell whether an outcome depends on a body; egress without findings does not."""
+def rests_on_body(before: Golden | None, after: Golden | None) -> bool:
+    """Tell whether an outcome depends on a body; egress by a rule, without findings, does not."""
     return any(
-        side is None or side.channel == "mcp" or bool(side.findings) for side in (before, after)
+        side is None
+        or side.channel == "mcp"
+        or bool(side.findings)
+        or side.code not in _WITHOUT_BODY
+        for side in (before, after)
     )
 
 

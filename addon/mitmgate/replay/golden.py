@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,6 @@ from mitmgate.errors import ConfigError, Problem
 from mitmgate.judge.records import GOLDEN_VERSION
 from mitmgate.policy.verdict import Verdict
 from mitmgate.record.lines import encode_line
-from mitmgate.record.meta import replace_file
 from mitmgate.replay.lines import DamagedLineError, parse_line, read_lines
 
 type Pair = tuple[str, str]
@@ -26,6 +27,8 @@ _KEYS = frozenset(
 )  # fmt: skip
 _CHANGES = ("edit ", "cut ", "swap ")
 _FLOOR = "floor-"
+_BEGIN = f'{{"v":{GOLDEN_VERSION},"exchange":'
+_MOST_KNOWN = 4_096
 _HINT = "write it anew with --update after you looked at the differences"
 
 
@@ -108,6 +111,13 @@ class Golden:
         made = [word for word in changes if word.startswith(_CHANGES)]
         return tuple(w.rpartition(" ")[0] if w.startswith("edit ") else w for w in made)
 
+    def at(self, exchange: int, message: str) -> Golden:
+        """Return the same outcome of another input."""
+        return Golden(
+            exchange, message, self.kind, self.channel, self.method, self.server, self.tool,
+            self.verdict, self.rule, self.code, self.findings, self.effects,
+        )  # fmt: skip
+
     def _told(self, prefix: str) -> str | None:
         words = (word for word in self.effects if word.startswith(prefix))
         word = next(words, None)
@@ -148,35 +158,109 @@ def golden_from(record: Mapping[str, Any]) -> Golden:
     )
 
 
+def iter_golden(path: Path) -> Iterator[Golden]:
+    """Yield the golden lines of *path* in their order; ConfigError: it is damaged, or not there."""
+    known: dict[str, Golden] = {}
+    try:
+        for number, text in read_lines(path):
+            try:
+                golden = _read(text, known)
+            except ValueError as error:
+                raise ConfigError(_problem(path, number, str(error))) from None
+            yield golden
+    except DamagedLineError as error:
+        raise ConfigError(_problem(path, error.line, str(error))) from None
+    except OSError as error:
+        raise ConfigError(Problem(f"cannot be read: {error.strerror}", file=str(path))) from error
+
+
+def _read(text: str, known: dict[str, Golden]) -> Golden:
+    """Return the golden line that *text* is; *known* are some by what follows their place."""
+    placed = _placed(text)
+    if placed is None:
+        return golden_from(parse_line(text))
+    exchange, message, rest = placed
+    golden = known.get(rest)
+    if golden is None:
+        golden = golden_from(parse_line(f'{_BEGIN}0,"message":"0",{rest}'))
+        if len(known) >= _MOST_KNOWN:
+            known.clear()
+        known[rest] = golden
+    return golden.at(exchange, message)
+
+
+def _placed(text: str) -> tuple[int, str, str] | None:
+    """Return exchange, message and what follows, None where it is not as we write it."""
+    exchange, comma, rest = text.removeprefix(_BEGIN).partition(',"message":"')
+    message, quote, rest = rest.partition('",')
+    if not (text.startswith(_BEGIN) and comma and quote and _is_ordinal(exchange)):
+        return None
+    if exchange != str(int(exchange)) or not _is_ordinal(message):
+        return None
+    return int(exchange), message, rest
+
+
 def read_golden(path: Path) -> dict[Key, Golden] | None:
     """Return the golden lines of *path* in their order, None when there is no such file.
 
     ConfigError: the file is damaged.
     """
-    lines: dict[Key, Golden] = {}
-    try:
-        for number, text in read_lines(path):
-            try:
-                golden = golden_from(parse_line(text))
-            except ValueError as error:
-                raise ConfigError(_problem(path, number, str(error))) from None
-            if golden.key in lines:
-                told = f"message {golden.message} of exchange {golden.exchange} occurs twice"
-                raise ConfigError(_problem(path, number, told))
-            lines[golden.key] = golden
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    except DamagedLineError as error:
-        raise ConfigError(_problem(path, error.line, str(error))) from None
-    except OSError as error:
-        raise ConfigError(Problem(f"cannot be read: {error.strerror}", file=str(path))) from error
+    lines: dict[Key, Golden] = {}
+    for golden in iter_golden(path):
+        if golden.key in lines:
+            raise ConfigError(twice(path, golden))
+        lines[golden.key] = golden
     return lines
 
 
-def write_golden(path: Path, lines: Iterable[Golden]) -> None:
-    """Replace the golden file by *lines* at once; ConfigError when it cannot be written."""
+def twice(path: Path, golden: Golden) -> Problem:
+    """Return that *golden* stands in its file a second time."""
+    told = f"message {golden.message} of exchange {golden.exchange} occurs twice"
+    return Problem(told, file=str(path), hint=_HINT)
+
+
+class StagedGolden:
+    """A golden file being written beside the one that it will replace; ConfigError: cannot.
+
+    Nothing of it is seen before :meth:`commit`.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        with _writing(path):
+            self._file = os.fdopen(os.open(self.temporary, flags, 0o600), "wb")
+
+    def add(self, golden: Golden) -> None:
+        """Write one more line."""
+        with _writing(self.path):
+            self._file.write(encode_line(golden.record()))
+
+    def close(self) -> None:
+        """Write everything to the disk."""
+        with _writing(self.path):
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._file.close()
+
+    def commit(self) -> None:
+        """Replace the old file at once."""
+        with _writing(self.path):
+            self.temporary.replace(self.path)
+
+    def discard(self) -> None:
+        """Leave the old file as it is."""
+        self._file.close()
+        self.temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def _writing(path: Path) -> Iterator[None]:
     try:
-        replace_file(path, (encode_line(golden.record()) for golden in lines))
+        yield
     except OSError as error:
         raise ConfigError(
             Problem(f"cannot write the golden file: {error.strerror}", file=str(path),

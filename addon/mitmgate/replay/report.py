@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from mitmgate.record.lines import printable
-from mitmgate.replay.compare import Comparison, Group, grouped
+from mitmgate.replay.compare import Comparison, Group
 
 _SHOWN = 40
 
@@ -16,7 +17,7 @@ def text_report(result: Comparison) -> Iterator[str]:
     yield (
         f"{_count(result.outcomes, 'outcome')} of {_count(result.exchanges, 'exchange')} in "
         f"{_count(result.captures, 'capture')}: {result.same} same, "
-        f"{len(result.differences)} different, {len(result.weaker)} weaker"
+        f"{result.different} different, {result.lowered} weaker"
     )
     if result.not_compared:
         yield f"{_count(result.not_compared, 'outcome')} not compared: the body was not stored"
@@ -32,12 +33,22 @@ def text_report(result: Comparison) -> Iterator[str]:
             f"{_count(result.unsealed, 'capture')} without sums in a meta file: an edit by hand "
             "would not show"
         )
-    groups = grouped(result.differences)
+    yield from _by_rule(result.groups)
+
+
+def _by_rule(groups: list[Group]) -> Iterator[str]:
+    rule = None
     for group in groups[:_SHOWN]:
+        if group.rule != rule:
+            rule = group.rule
+            of_rule = [one for one in groups if one.rule == rule]
+            lowered = sum(one.count for one in of_rule if one.weaker)
+            total = sum(one.count for one in of_rule)
+            yield f"rule {printable(rule)}: {total} different, {lowered} weaker"
         mark = "WEAKER" if group.weaker else "      "
-        yield f"{mark} {printable(group.what)}  x{group.count}  e.g. {_example(group)}"
+        yield f"  {mark} {printable(group.what)}  x{group.count}  e.g. {_example(group)}"
     if len(groups) > _SHOWN:
-        yield f"       and {len(groups) - _SHOWN} more kinds of difference; --json lists all"
+        yield f"and {len(groups) - _SHOWN} more kinds of difference; --json lists all"
 
 
 def json_report(result: Comparison) -> dict[str, Any]:
@@ -49,20 +60,21 @@ def json_report(result: Comparison) -> dict[str, Any]:
         "exchanges": result.exchanges,
         "outcomes": result.outcomes,
         "same": result.same,
-        "different": len(result.differences),
-        "weaker": len(result.weaker),
+        "different": result.different,
+        "weaker": result.lowered,
         "not_compared": result.not_compared,
         "unclosed": result.unclosed,
         "cut": result.cut,
         "unsealed": result.unsealed,
         "updated": result.updated,
-        "groups": [_json_group(group) for group in grouped(result.differences)],
+        "groups": [_json_group(group) for group in result.groups],
     }
 
 
 def _json_group(group: Group) -> dict[str, Any]:
     example = group.example
     return {
+        "rule": group.rule,
         "what": group.what,
         "weaker": group.weaker,
         "count": group.count,
@@ -78,8 +90,16 @@ def _json_group(group: Group) -> dict[str, Any]:
 def _example(group: Group) -> str:
     side = group.example.example
     words = [] if side is None else [side.server or side.channel, side.tool or side.method]
-    place = f"({group.example.file.name}:{group.example.line})"
+    place = f"({printable(shown_path(group.example.file))}:{group.example.line})"
     return " ".join([*(printable(word) for word in words if word), place])
+
+
+def shown_path(file: Path) -> str:
+    """Return *file* below the current folder where it is there, else as it was given."""
+    try:
+        return str(file.absolute().relative_to(Path.cwd()))
+    except ValueError:
+        return str(file)
 
 
 def _count(number: int, noun: str) -> str:

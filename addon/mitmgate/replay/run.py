@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 from mitmgate.hold.target import Target
@@ -24,6 +24,7 @@ from mitmgate.judge.prepare import PreparedRequest
 from mitmgate.judge.records import golden_lines
 from mitmgate.judge.state import Memory
 from mitmgate.policy.verdict import Verdict
+from mitmgate.record.lines import encode_line
 from mitmgate.record.scrub import Scans
 from mitmgate.replay.entries import (
     CaptureLine,
@@ -37,10 +38,15 @@ from mitmgate.replay.entries import (
     SwitchLine,
     UndoLine,
 )
-from mitmgate.replay.golden import Golden, Key, Place, golden_from
+from mitmgate.replay.golden import Golden, Place, golden_from
 from mitmgate.replay.remembered import Answers
+from mitmgate.wire.endpoints import Endpoint
+from mitmgate.wire.inventory import Transport
+from mitmgate.wire.surfaces import DEFINING_METHODS
 
 _MOST_TARGETS = 5_000
+_MOST_BLURRED = 10_000
+_MOST_LINES = 4_096
 
 
 class ReplayJudge(Protocol):
@@ -71,7 +77,8 @@ class Judged:
     """What became of one input: its outcomes, a batch before its messages; none: it just passes.
 
     ``superseded``: an earlier denial of its exchange now prevents it. ``uncertain``: it rests on a
-    body that was not stored; ``lost``: even more is missing.
+    body that was not stored; ``lost``: even more is missing. ``blurred``: what its server said of
+    itself and its tools was not stored.
     """
 
     line: InputLine
@@ -79,83 +86,25 @@ class Judged:
     superseded: bool = False
     uncertain: bool = False
     lost: bool = False
-
-
-@dataclass(slots=True)
-class Replayed:
-    """What a replay gave.
-
-    ``superseded``, ``uncertain`` and ``lost`` are inputs, as in :class:`Judged`. ``lines`` tells
-    where in the capture they stand. ``carried`` inputs are in none of these. ``cut`` counts the
-    exchanges of which the end was not kept. ``closed`` tells whether the capture was written to
-    its end.
-    """
-
-    outcomes: dict[Key, Golden] = field(default_factory=dict)
-    superseded: set[Place] = field(default_factory=set)
-    uncertain: set[Place] = field(default_factory=set)
-    lost: set[Place] = field(default_factory=set)
-    lines: dict[Place, int] = field(default_factory=dict)
-    inputs: int = 0
-    exchanges: int = 0
-    cut: int = 0
-    closed: bool = False
-
-    def add(self, judged: Judged) -> None:
-        """Count in what became of an input."""
-        line = judged.line
-        if line.carried:
-            return
-        place = line.exchange, line.message
-        self.inputs += 1
-        self.lines[place] = line.line
-        for told, places in (
-            (judged.superseded, self.superseded),
-            (judged.uncertain, self.uncertain),
-            (judged.lost, self.lost),
-        ):
-            if told:
-                places.add(place)
-        self.outcomes |= {outcome.key: outcome for outcome in judged.outcomes}
-
-
-def replay(
-    lines: Iterable[CaptureLine],
-    judge_factory: Callable[[bool], ReplayJudge],
-    scanner: Scans | None = None,
-) -> Replayed:
-    """Judge the inputs of *lines* in their order with a fresh judge; *scanner* as when captured.
-
-    *judge_factory* is told whether the run enforced nothing.
-    """
-    lines = iter(lines)
-    header = next(lines)
-    if not isinstance(header, HeaderLine):
-        raise TypeError("a capture begins with its header")
-    run, result, seen = Run(judge_factory(header.shadow), scanner), Replayed(), set[int]()
-    for line in lines:
-        judged = run.take(line)
-        if judged is not None:
-            result.add(judged)
-            if not line_is_end(judged.line) and not judged.line.carried:
-                seen.add(judged.line.exchange)
-        result.cut += isinstance(line, CutLine)
-        result.closed = isinstance(line, CloseLine)
-    result.exchanges = len(seen)
-    return result
-
-
-def line_is_end(line: InputLine) -> bool:
-    """Tell whether *line* says that its exchange is over."""
-    return isinstance(line.input, EndInput)
+    blurred: bool = False
 
 
 class Run:
-    """One replay, line by line; its state is what the lines before gave to the *judge*."""
+    """One replay, line by line; its state is what the lines before gave to the *judge*.
 
-    def __init__(self, judge: ReplayJudge, scanner: Scans | None) -> None:
+    *adopt* takes the rules of the canaries that are looked for from then on.
+    """
+
+    def __init__(
+        self,
+        judge: ReplayJudge,
+        scanner: Scans | None,
+        adopt: Callable[[tuple[str, ...]], None] = lambda _: None,
+    ) -> None:
         self._judge = judge
-        self._scanner = scanner
+        self._lines = Lines(scanner)
+        self._adopt = adopt
+        self._blurred: OrderedDict[Endpoint, None] = OrderedDict()
         self._stopped: set[int] = set()
         self._doubtful: set[int] = set()
         self._asked: dict[int, dict[int, tuple[Outcome, Any]]] = {}
@@ -177,7 +126,10 @@ class Run:
                 self._switch(line)
             case CutLine():
                 self._doubtful.add(line.exchange)
-            case PolicyLine() | CloseLine():
+                self._blur(line.exchange)
+            case PolicyLine():
+                self._adopt(line.canaries)
+            case CloseLine():
                 pass
             case HeaderLine():
                 raise TypeError("a capture has one header")
@@ -191,15 +143,18 @@ class Run:
             self._judge.conclude(self._judge.prepare(given), now=line.at)
             return Judged(line)
         if exchange in self._stopped:
-            return Judged(line, superseded=True)
+            return Judged(line, superseded=True, uncertain=exchange in self._doubtful)
         uncertain = self._is_uncertain(line)
         if isinstance(given, RequestInput):
             self._asked.pop(exchange, None)  # judged again: a remembered answer let it go
         self._let_through(given, exchange)
         prepared = self._judge.prepare(given)
         outcome = self._judge.conclude(prepared, now=line.at)
+        blurred = self._is_blurred(exchange)
+        if line.incomplete:
+            self._blur(exchange)
         goldens = () if outcome is None else self._keep(line, outcome, prepared)
-        return Judged(line, goldens, uncertain=uncertain, lost=line.lost)
+        return Judged(line, goldens, uncertain=uncertain, lost=line.lost, blurred=blurred)
 
     def _switch(self, line: SwitchLine) -> None:
         """Turn the kill switch as it was turned then."""
@@ -240,7 +195,6 @@ class Run:
 
     def _keep(self, line: InputLine, outcome: Outcome, prepared: Any) -> tuple[Golden, ...]:
         exchange, message = line.exchange, line.message
-        records = golden_lines(outcome, exchange=exchange, message=message, scanner=self._scanner)
         if outcome.effective is Verdict.ASK:
             self._asked.setdefault(exchange, {})[message] = outcome, prepared
             self._targets[exchange, message] = outcome, self._target(outcome, prepared)
@@ -248,7 +202,7 @@ class Run:
                 self._targets.popitem(last=False)
         if outcome.effective is Verdict.DENY:
             self._stop(exchange, outcome, prepared)
-        return tuple(map(golden_from, records))
+        return self._lines.of(outcome, exchange, message)
 
     def _target(self, outcome: Outcome, prepared: Any) -> Target | None:
         exchange = self._judge.memory.get(outcome.exchange)
@@ -271,6 +225,23 @@ class Run:
         after = isinstance(line.input, AnswerInput | EventInput | MessageInput)
         return line.incomplete or (after and line.exchange in self._doubtful)
 
+    def _is_blurred(self, exchange: int) -> bool:
+        if not self._blurred:
+            return False
+        found = self._judge.memory.get(str(exchange))
+        return found is not None and found.endpoint in self._blurred
+
+    def _blur(self, exchange: int) -> None:
+        """Note that what a server tells of itself may have stood in what was not stored."""
+        found = self._judge.memory.get(str(exchange))
+        if found is None or not found.mcp or found.endpoint is None:
+            return
+        defining = any(request.method in DEFINING_METHODS for request in found.requests)
+        if defining or found.stream or found.transport is Transport.WEBSOCKET:
+            self._blurred[found.endpoint] = None
+            if len(self._blurred) > _MOST_BLURRED:
+                self._blurred.popitem(last=False)
+
     def _forget(self, exchange: int) -> None:
         self._doubtful.discard(exchange)
         self._asked.pop(exchange, None)
@@ -279,3 +250,26 @@ class Run:
 
 def _before_answer(outcome: Outcome) -> bool:
     return outcome.kind in ("connect", "request", "dial")
+
+
+class Lines:
+    """Makes golden lines; those of outcomes that are alike are looked through for secrets once."""
+
+    def __init__(self, scanner: Scans | None) -> None:
+        self._scanner = scanner
+        self._made: OrderedDict[bytes, tuple[Golden, ...]] = OrderedDict()
+
+    def of(self, outcome: Outcome, exchange: int, message: int) -> tuple[Golden, ...]:
+        """Return the golden line of *outcome*, and one for each message of a batch after it."""
+        raw = golden_lines(outcome, exchange=0, message=0)
+        key = b"".join(map(encode_line, raw))
+        made = self._made.get(key)
+        if made is None:
+            lines = golden_lines(outcome, exchange=0, message=0, scanner=self._scanner)
+            made = self._made[key] = tuple(map(golden_from, lines))
+            if len(self._made) > _MOST_LINES:
+                self._made.popitem(last=False)
+        else:
+            self._made.move_to_end(key)
+        # The message of each is 0, or 0.k in a batch.
+        return tuple(one.at(exchange, f"{message}{one.message[1:]}") for one in made)

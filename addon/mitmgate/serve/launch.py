@@ -21,6 +21,7 @@ from mitmgate.ca.storage import private_folder, write_whole
 from mitmgate.control.models import State
 from mitmgate.errors import ConfigError, Problem
 from mitmgate.hold.queue import HoldLimits
+from mitmgate.judge.choosing import KEEP_ALL, Keep
 from mitmgate.judge.judge import Judge
 from mitmgate.judge.recording import Run, open_recording
 from mitmgate.mitm.core import Core
@@ -35,8 +36,9 @@ from mitmgate.policy.remembered import Kept
 from mitmgate.policy.source import PolicySource
 from mitmgate.record.audit import AuditLog, start_record
 from mitmgate.scan.engine import Scanner
-from mitmgate.serve.api import ControlApi
+from mitmgate.serve.api import ControlApi, Past
 from mitmgate.serve.books import Books
+from mitmgate.serve.captures_api import FOLDER as FIXTURES
 from mitmgate.serve.control import ControlServer
 from mitmgate.serve.inventory import FILE, kept_inventory
 from mitmgate.serve.pipeline import Pipeline
@@ -47,12 +49,16 @@ from mitmgate.serve.switch import KillSwitch
 from mitmgate.serve.views import switch_of
 from mitmgate.serve.warming import warming
 
+AUDIT = Path("audit", "audit.jsonl")
+"""The audit file, in the state folder."""
+
 
 @dataclass(frozen=True, slots=True)
 class Settings:
     """What ``run`` was asked for. ``options`` are mitmproxy's own, as NAME=VALUE.
 
-    ``hold`` says how many calls wait, None: as many as by default.
+    ``hold`` says how many calls wait, None: as many as by default. ``keep`` says what of the
+    traffic the capture has, and for how long.
     """
 
     source: PolicySource
@@ -61,6 +67,7 @@ class Settings:
     port: int = 8080
     mode: str = "regular"
     capture: Path | None = None
+    keep: Keep = KEEP_ALL
     upstream_ca: Path | None = None
     upstream: Upstream | None = None
     shadow: bool = False
@@ -137,9 +144,11 @@ async def proxy(
             judge, books, settings.source, audit, log, settings.trust_reload,
             (*files, *canaries), _read=read)  # fmt: skip
         pipeline.ever.attach(reloader)
+        pipeline.ever.audit = folder / AUDIT
         api = ControlApi(
             pipeline, lambda: glance(pipeline, listen, reloader), key, reloader, switch=switch
         )
+        api.past = Past(folder / AUDIT, settings.capture, folder / FIXTURES)
         socket = await _serve(api, folder / "control.sock", stack)
         audit.append(start_of(pipeline.judge, listen, time.time()))
         stack.enter_context(run_file(folder, {"listen": listen, "pid": os.getpid()}))
@@ -192,6 +201,7 @@ def _pipeline(
         scanner=judge.scanner,
         run=Run(judge.policy.hash, judge.mode, settings.shadow),
         clock=time.time,
+        keep=settings.keep,
     )
     stack.callback(capture.close)
     return Pipeline(judge, audit, capture=capture, log=log, limits=settings.hold)
@@ -221,9 +231,8 @@ def start_of(judge: Judge, listen: str, now: float) -> dict[str, Any]:
 
 def open_audit(folder: Path) -> AuditLog:
     """Open the audit file in the state folder."""
-    where = folder / "audit"
-    private_folder(where)
-    return AuditLog(where / "audit.jsonl", time=time.time())
+    private_folder((folder / AUDIT).parent)
+    return AuditLog(folder / AUDIT, time=time.time())
 
 
 def upstream_roots(extra: Path | None, folder: Path) -> Path:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -14,28 +14,21 @@ from mitmgate.errors import ConfigError, Problem
 from mitmgate.judge.judge import Judge
 from mitmgate.policy.load import Policy
 from mitmgate.record.capture import golden_path
-from mitmgate.record.meta import check_sums, read_meta, seal
-from mitmgate.replay.capture import read_capture, read_header
+from mitmgate.record.meta import Meta, check_sums, read_meta, seal, sum_of
+from mitmgate.replay.capture import is_closed, read_capture, read_header
 from mitmgate.replay.compare import Comparison
-from mitmgate.replay.entries import CaptureLine, HeaderLine, InputLine
+from mitmgate.replay.entries import CaptureLine, HeaderLine, InputLine, PolicyLine
 from mitmgate.replay.files import capture_files
-from mitmgate.replay.golden import Golden, Key, read_golden, write_golden
-from mitmgate.replay.run import Judged, Replayed, Run, replay
-from mitmgate.scan.book import book_of
+from mitmgate.replay.golden import StagedGolden, iter_golden
+from mitmgate.replay.merge import Chosen, Hear, Merge, Window, Words
+from mitmgate.replay.run import Judged, Run
+from mitmgate.scan.book import RuleBook, book_of
 from mitmgate.scan.canary import Canary, canary_pack
 from mitmgate.scan.engine import Scanner
 from mitmgate.serve.books import packs_for
 
 type Accept = Literal["nothing", "different", "weaker"]
 """What is written as the new golden outcomes: nothing, what is not weaker, or all."""
-
-
-class Words(Protocol):
-    """Chooses which outcomes are compared; all are judged."""
-
-    def __call__(self, golden: Golden) -> bool:
-        """Tell whether *golden* is one of them."""
-        ...
 
 
 class Coverage(Protocol):
@@ -55,37 +48,41 @@ class Pair:
     after: Judged
 
 
-def run_files(
+def run_files(  # noqa: PLR0913  each is one thing that a replay can be asked
     paths: Sequence[Path],
     policy: Policy,
     *,
     only: Words | None = None,
     watch: Coverage | None = None,
     accept: Accept = "nothing",
+    hear: Hear | None = None,
 ) -> Comparison:
     """Replay every capture that *paths* name, and compare it with its golden file.
 
-    With *accept* the golden files are written, all or none. ConfigError with every problem when
-    any input cannot be used.
+    With *accept* the golden files are written, all or none. *hear* takes each outcome that is
+    compared. ConfigError with every problem when any input cannot be used.
     """
     if watch is not None:
         watch.watch(policy)
-    compared, written, problems = Comparison(), list[tuple[Path, list[Golden]]](), list[Problem]()
-    for file in _files(paths, problems):
-        try:
-            golden, replayed = _replayed(file, policy, compared, accept)
-        except ConfigError as error:
-            problems += error.problems
-            continue
-        compared.add(file, *_chosen(golden, replayed, only))
-        written.append((file, _accepted(golden, replayed)))
-    if problems:
-        raise ConfigError(*problems)
-    if accept == "weaker" or (accept == "different" and not compared.weaker):
-        for file, lines in written:
-            write_golden(golden_path(file), lines)
-            seal(file, golden_path(file))
-        compared.updated = True
+    compared, staged, problems = Comparison(), list[_Staged](), list[Problem]()
+    try:
+        for file in _files(paths, problems):
+            try:
+                _compare_file(file, policy, compared, _Asked(only, hear, accept, staged))
+            except ConfigError as error:
+                problems += error.problems
+        if problems:
+            raise ConfigError(*problems)
+        if only is not None and compared.outcomes == 0:
+            raise ConfigError(Problem("the filter fits no outcome", hint="leave out a word of it"))
+        if accept == "weaker" or (accept == "different" and not compared.lowered):
+            for one in staged:
+                one.golden.commit()
+                seal(one.capture, golden_path(one.capture))
+            compared.updated = True
+    finally:
+        for one in staged:
+            one.golden.discard()
     return compared
 
 
@@ -107,7 +104,11 @@ def pairs(lines: Iterable[CaptureLine], before: Policy, after: Policy) -> Iterat
 
 def read_lines_for(file: Path, policy: Policy) -> Iterator[CaptureLine]:
     """Yield the lines of a capture with samples that the rules of *policy* find again."""
-    return read_capture(file, scanner_for(policy, read_header(file).canaries).sample_for)
+    scanner = scanner_for(policy, read_header(file).canaries)
+    for line in read_capture(file, scanner.sample_for):
+        if isinstance(line, PolicyLine):
+            look_for(scanner, policy, line.canaries)
+        yield line
 
 
 def scanner_for(policy: Policy, canaries: Iterable[str] = ()) -> Scanner:
@@ -115,11 +116,22 @@ def scanner_for(policy: Policy, canaries: Iterable[str] = ()) -> Scanner:
 
     The key of its hashes is random: here they only tell equal values apart.
     """
+    return Scanner(_book(policy, canaries), hash_key=os.urandom(32))
+
+
+def look_for(scanner: Scanner, policy: Policy, canaries: Iterable[str]) -> None:
+    """Let *scanner* look for stand-ins of *canaries* from now on, and no others."""
+    known = {rule for rule in scanner.rules if rule.startswith("canary.")}
+    if known != set(canaries):
+        scanner.book = _book(policy, canaries)
+
+
+def _book(policy: Policy, canaries: Iterable[str]) -> RuleBook:
     packs = packs_for(policy)
     stand_ins = tuple(_stand_ins(canaries))
     if stand_ins:
         packs.append(canary_pack(stand_ins))
-    return Scanner(book_of(tuple(packs)), hash_key=os.urandom(32))
+    return book_of(tuple(packs))
 
 
 def _stand_ins(rules: Iterable[str]) -> Iterator[Canary]:
@@ -129,31 +141,73 @@ def _stand_ins(rules: Iterable[str]) -> Iterator[Canary]:
         yield Canary(name, "password", tuple(values), "the place of a capture", "")
 
 
-def _run(policy: Policy, header: HeaderLine) -> Run:
-    scanner = scanner_for(policy, header.canaries)
-    return Run(Judge(policy, scanner, shadow=header.shadow), scanner)
+@dataclass(frozen=True, slots=True)
+class _Staged:
+    capture: Path
+    golden: StagedGolden
 
 
-def _replayed(
-    file: Path, policy: Policy, compared: Comparison, accept: Accept
-) -> tuple[dict[Key, Golden], Replayed]:
-    golden, meta = read_golden(golden_path(file)), read_meta(file)
-    if golden is None and accept == "nothing":
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    only: Words | None
+    hear: Hear | None
+    accept: Accept
+    staged: list[_Staged]
+
+
+def _run(policy: Policy, header: HeaderLine, scanner: Scanner | None = None) -> Run:
+    looking = scanner or scanner_for(policy, header.canaries)
+    judge = Judge(policy, looking, shadow=header.shadow)
+    return Run(judge, looking, lambda canaries: look_for(looking, policy, canaries))
+
+
+def _compare_file(file: Path, policy: Policy, compared: Comparison, asked: _Asked) -> None:
+    """Replay one capture; what shall be its golden file is staged."""
+    lines, golden, meta = golden_path(file), None, read_meta(file)
+    if lines.exists():
+        golden = Window(lines, iter_golden(lines))
+    elif asked.accept == "nothing" or asked.only is not None:
         raise ConfigError(_no_golden(file))
-    scanner = scanner_for(policy, read_header(file).canaries)
-    replayed = replay(read_capture(file, scanner.sample_for), _judges(policy, scanner), scanner)
-    if replayed.exchanges == 0:
+    scanner, keep = scanner_for(policy, read_header(file).canaries), None
+    if asked.accept != "nothing":
+        asked.staged.append(_Staged(file, StagedGolden(lines)))
+        keep = asked.staged[-1].golden.add
+    merge = Merge(file, golden, compared, closed=is_closed(file),
+                  chosen=Chosen(asked.only, asked.hear, keep))  # fmt: skip
+    compare_lines(read_capture(file, scanner.sample_for), policy, scanner, merge)
+    if merge.exchanges == 0:
         raise ConfigError(_nothing(file))
+    if keep is not None:
+        asked.staged[-1].golden.close()
     # Last: what is damaged says better where.
+    _check(file, meta, compared, asked)
+
+
+def compare_lines(
+    lines: Iterator[CaptureLine], policy: Policy, scanner: Scanner, merge: Merge
+) -> None:
+    """Judge *lines*, which begin with the header, and give what becomes of each to *merge*."""
+    header = next(lines)
+    if not isinstance(header, HeaderLine):
+        raise TypeError("a capture begins with its header")
+    run = _run(policy, header, scanner)
+    for line in lines:
+        merge.take(line, run.take(line))
+    merge.finish()
+
+
+def _check(file: Path, meta: Meta | None, compared: Comparison, asked: _Asked) -> None:
     if meta is None or meta.sha256 is None:
         compared.unsealed += 1
-    elif accept == "nothing" and (problems := check_sums(meta, file, golden_path(file))):
-        raise ConfigError(*problems)
-    return replayed.outcomes if golden is None else golden, replayed
-
-
-def _judges(policy: Policy, scanner: Scanner) -> Callable[[bool], Judge]:
-    return lambda shadow: Judge(policy, scanner, shadow=shadow)
+        return
+    if asked.accept == "nothing":
+        problems = check_sums(meta, file, golden_path(file))
+        if problems:
+            raise ConfigError(*problems)
+        return
+    gone = asked.accept == "different" and not golden_path(file).exists()
+    if gone and sum_of(asked.staged[-1].golden.temporary) != meta.sha256.golden:
+        raise ConfigError(_other_golden(file))
 
 
 def _files(paths: Sequence[Path], problems: list[Problem]) -> list[Path]:
@@ -166,31 +220,19 @@ def _files(paths: Sequence[Path], problems: list[Problem]) -> list[Path]:
     return files
 
 
-def _chosen(
-    golden: dict[Key, Golden], replayed: Replayed, only: Words | None
-) -> tuple[dict[Key, Golden], Replayed]:
-    """Return both with the outcomes of which *only* wants what was or what is now."""
-    if only is None:
-        return golden, replayed
-    keys = {key for side in (golden, replayed.outcomes) for key, one in side.items() if only(one)}
-    outcomes = {key: one for key, one in replayed.outcomes.items() if key in keys}
-    kept = {key: one for key, one in golden.items() if key in keys}
-    return kept, replace(replayed, outcomes=outcomes)
-
-
-def _accepted(golden: dict[Key, Golden], replayed: Replayed) -> list[Golden]:
-    """Return the new golden lines; what could not be judged again keeps its old one."""
-    unsure = (replayed.uncertain | replayed.lost) - replayed.superseded
-    kept = {key: one for key, one in golden.items() if one.place in unsure}
-    lines = (replayed.outcomes | kept).values()
-    return sorted(lines, key=lambda one: (replayed.lines.get(one.place, 0), one.part))
-
-
 def _no_golden(file: Path) -> Problem:
     return Problem(
         "its golden file is missing",
         file=str(file),
         hint="`mitmgate replay --update` writes it from what the policy decides now",
+    )
+
+
+def _other_golden(file: Path) -> Problem:
+    return Problem(
+        "its golden file is missing, and what the policy decides now is not what was in it",
+        file=str(file),
+        hint="restore the golden file, or write a new one with --update --accept-weaker",
     )
 
 
