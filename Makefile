@@ -88,6 +88,7 @@ bench: .venv/.ready ## calls, events and other requests: direct, stock mitmproxy
 	$(BIN)/python bench/console.py
 	$(BIN)/python bench/decide.py
 	$(BIN)/python bench/scan.py
+	$(BIN)/python bench/replay.py
 
 fuzz: .venv/.ready ## mutated messages, requests and names against the wire and the judge, a minute for each oracle
 	$(BIN)/pytest -q -n 2 -rP tests/fuzz/fuzz_wire.py

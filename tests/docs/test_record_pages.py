@@ -17,7 +17,6 @@ from mitmgate.record.audit import note_record, start_record
 DOCS = Path(__file__).parents[2] / "docs"
 COMMANDS = {
     "replay.md": ["replay"], "audit.md": ["audit tail", "audit query"], "whatif.md": ["whatif"],
-    "captures.md": ["capture export", "capture import", "capture verify"],
 }  # fmt: skip
 PAIRS = [(page, command) for page, commands in COMMANDS.items() for command in commands]
 

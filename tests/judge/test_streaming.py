@@ -352,7 +352,8 @@ def test_of_a_secret_that_is_cut_captures_keep_nothing(before: str) -> None:
         stored = json.dumps(encode_input(asked, Redactor(scanner(), key=b"k" * 32)))
         assert secret[4:] not in stored
         whole = json.dumps(encode_input(replace(asked, unread=None), Redactor(scanner(), key=b"k")))
-        assert secret in whole or before.endswith(("=", '"')), "the control"
+        # Whole it is no key: a stand-in for what looks random, where no name says more of it.
+        assert "0000000" in whole or before.endswith(("=", '"')), "the control"
 
 
 CARD = "docs.example/.well-known/agent-card.json"

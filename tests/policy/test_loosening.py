@@ -274,7 +274,7 @@ def test_nothing_that_a_policy_says_is_forgotten() -> None:
         "unknown_servers agents require_agents mcp_rules calls results locked_calls "
         "locked_results mcp_otherwise egress_rules locked_egress egress_otherwise effects "
         "allowances packs hold_wait unattended ticket allow_for deny_for base remembered delegated "
-        "auth_hosts contact decided",
+        "auth_hosts contact decided watchers",
         "McpRule": "id servers tools methods where effects circumstances annotations revisions "
         "transports phase hide redact overrides layer anywhere",
         "EgressRule": "id hosts methods oauth effects circumstances layer ports paths protocols "

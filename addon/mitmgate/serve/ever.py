@@ -30,17 +30,17 @@ class Ever:
 
     def __init__(self, judge: Judge, holding: Holding, outlets: Outlets) -> None:
         self.rules: Rules | None = None
-        self.audit: Path | None = None
-        """The audit file, where what a rule would have settled can be looked up."""
+        self._audit: Path | None = None
         self._judge = judge
         self._holding = holding
         self._out = outlets
         self._mine: list[tuple[int, str | None, str]] = []
 
-    def attach(self, reloader: Reloader) -> None:
+    def attach(self, reloader: Reloader, *, audit: Path | None = None) -> None:
         """Keep answers for ever where *reloader* reads them, and judge anew what waits when it
-        puts another policy in force.
+        puts another policy in force. In the file *audit* previews look up what would have been.
         """
+        self._audit = audit
         warm(self._judge.policy.remembered)
         kept = reloader.source.kept
         if kept is not None:
@@ -59,7 +59,7 @@ class Ever:
         draft = await rules.drafted(card.ask.id, target, scope, said, words[:_LONGEST_NOTE])
         others = (holding.card(held.id) for held in holding.waiting.queue if held.id != card.ask.id)
         targets = [one.target for one in others if one is not None and one.target is not None]
-        audit = self.audit
+        audit = self._audit
         history = None if audit is None else await asyncio.to_thread(history_of, draft.rule, audit)
         return Preview(
             history=history,

@@ -143,8 +143,7 @@ async def proxy(
         reloader = Reloader(
             judge, books, settings.source, audit, log, settings.trust_reload,
             (*files, *canaries), _read=read)  # fmt: skip
-        pipeline.ever.attach(reloader)
-        pipeline.ever.audit = folder / AUDIT
+        pipeline.ever.attach(reloader, audit=folder / AUDIT)
         api = ControlApi(
             pipeline, lambda: glance(pipeline, listen, reloader), key, reloader, switch=switch
         )
@@ -154,8 +153,8 @@ async def proxy(
         stack.enter_context(run_file(folder, {"listen": listen, "pid": os.getpid()}))
         await stack.enter_async_context(reloader.watching())
         await stack.enter_async_context(warming(judge.scanner))
-        policy = judge.policy.hash
-        yield Running(listen, authority, socket, policy, key, pipeline, reloader, switch)
+        hashed = judge.policy.hash
+        yield Running(listen, authority, socket, hashed, key, pipeline, reloader, switch)
         pipeline.waiting.close()
         await pipeline.drained()  # the denials of what was held reach their clients
 
