@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from hypothesis.internal.conjecture import providers
 
 # No deadlines: a slow machine is not a bug. Derandomised, so that a red run is red again;
 # `make soak` (--hypothesis-profile=deep) is where new examples are looked for.
@@ -20,6 +21,14 @@ settings.load_profile("fast")
 # A shell lets its background jobs ignore Ctrl-C, and what they start does so too.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # hypothesis also tries constants of whatever modules a worker has imported by then: another
+    # order of the tests would be other examples. `make soak` keeps that.
+    if config.getoption("hypothesis_profile", default=None) != "deep":
+        vars(providers)["_get_local_constants"] = lambda: providers._local_constants
+
 
 type Report = pytest.TestReport | pytest.CollectReport
 

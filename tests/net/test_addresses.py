@@ -45,7 +45,7 @@ CASES = {
     "NAT64 private": ("64:ff9b::a00:1", "private"),
     "NAT64 metadata": ("64:ff9b::a9fe:a9fe", "metadata"),
     "local NAT64 is private at least": ("64:ff9b:1::808:808", "private"),
-    "6to4 of a public address": ("2002:808:808::1", "public"),
+    "6to4 of a public address": ("2002:808:808::1", "reserved"),
     "6to4 of loopback": ("2002:7f00:1::1", "loopback"),
     "Teredo of a private client": ("2001:0:808:808::f5ff:fffe", "private"),
     "Teredo is reserved at least": ("2001:0:808:808::f7f7:f7f7", "reserved"),

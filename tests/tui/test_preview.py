@@ -6,6 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from mitmgate.control.decisions import Preview
+from mitmgate.control.models import DecideRequest
+from mitmgate.policy.remembered import RememberedRule, entry_of
+from mitmgate.serve.remembered import FILE, Draft
+from mitmgate.strictyaml.listing import with_item
+from mitmgate_tui.example import pages
 from mitmgate_tui.screens.preview import PreviewScreen
 from mitmgate_tui.widgets.difference import MAX_DIFF, diff_lines
 
@@ -13,6 +19,8 @@ if TYPE_CHECKING:
     from tests.tui.conftest import Desk, OpenDesk
 
 from tests.tui.conftest import PREVIEW, SCOPES, make_pending
+
+HEAD = "# What the\n# file is.\nversion: 1\nkey: k\nrules:\n"
 
 
 async def previewed(desk: Desk) -> None:
@@ -127,3 +135,23 @@ def test_no_line_of_a_difference_is_cut() -> None:
     assert "".join(lines[1:4]) == "+" + "x" * 100
     assert lines[-1] == " ␛[2J"
     assert len(list(diff_lines("+x\n" * 5_000, 40))) == MAX_DIFF + 1
+
+
+def test_the_preview_of_the_pictures_is_what_the_program_writes() -> None:
+    def rule(tool: str, server: str, made: str) -> RememberedRule:
+        return RememberedRule(
+            f"ever-allow-{tool.replace('_', '-')}", "allow", "tool", "claude@lap", server=server,
+            method="tools/call", tool=tool, note=f"every tools/call {tool} on {server}", by="tom",
+            made=made, outcome="c017.0",
+        )  # fmt: skip
+
+    def added(text: str, one: RememberedRule) -> str:
+        return with_item(text, "rules", entry_of(one), file=FILE)
+
+    new = rule("create_payment", "stripe", "2026-03-04T19:54:07Z")
+    before = added(HEAD, rule("search_code", "github", "2026-03-03T10:12:00Z"))
+    asked = DecideRequest(decision="allow", lasting="ever", on="tool")
+    draft = Draft("c017.0", asked, new, before, added(before, new))
+    told = next(page for path, page in pages().items() if path.endswith("/preview"))
+    shown = Preview.model_validate_json(told)
+    assert (shown.rule, shown.diff) == (draft.words, draft.diff)

@@ -170,13 +170,21 @@ def _grants() -> GrantList:
     ))  # fmt: skip
 
 
+def _remembered(tool: str, server: str, made: str) -> str:
+    return (
+        f"{{id: ever-allow-{tool.replace('_', '-')}, then: allow, covers: tool, "
+        f'agent: "{_CLAUDE}", server: {server}, method: tools/call, tool: {tool}, '
+        f'note: "every tools/call {tool} on {server}", by: tom, made: "{made}", outcome: c017.0}}'
+    )
+
+
 def _preview() -> Preview:
-    rule = "- id: allow-create_payment\n  server: stripe\n  tool: create_payment\n  then: allow\n"
-    added = "".join(f"+  {line}\n" for line in rule.rstrip().split("\n"))
+    rule = _remembered("create_payment", "stripe", "2026-03-04T19:54:07Z")
+    kept = _remembered("search_code", "github", "2026-03-03T10:12:00Z")
     return Preview(
-        rule=rule, diff=f"--- remembered.yaml\n+++ remembered.yaml\n@@ -1,2 +1,6 @@\n version: 1\n"
-        f" calls:\n{added}", hash="sha256:0", covers=1,
-        warnings=("Every call of this tool passes, whatever its arguments are.",),
+        rule=rule, diff="--- a/remembered.yaml\n+++ b/remembered.yaml\n@@ -5,2 +5,3 @@\n rules:\n"
+        f"   - {kept}\n+  - {rule}\n", hash="sha256:0", covers=1,
+        history="in the last 7 days this would have settled 3 calls",
     )  # fmt: skip
 
 

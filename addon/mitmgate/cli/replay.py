@@ -146,7 +146,7 @@ def _captures_of(paths: Sequence[Path], rules: Policy, stack: ExitStack) -> dict
     read: dict[Path, Path] = {}
     for number, path in enumerate(paths):
         made = path
-        if is_foreign(path):
+        if path.suffix != ".jsonl" and is_foreign(path):
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mitmgate-"))
             made = as_capture(path, Path(folder, str(number)), rules)
         read[made] = path

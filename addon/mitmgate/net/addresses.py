@@ -77,7 +77,7 @@ _V6: tuple[tuple[IPv6Network, AddressClass], ...] = tuple(
         ("2001:db8::/32", AddressClass.DOCUMENTATION),
         ("3fff::/20", AddressClass.DOCUMENTATION),
         ("2001::/23", AddressClass.RESERVED),  # Teredo and other protocol assignments
-        ("2002::/16", AddressClass.PUBLIC),  # 6to4: the IPv4 address inside decides
+        ("2002::/16", AddressClass.RESERVED),  # 6to4, deprecated (RFC 7526)
         ("fc00::/7", AddressClass.PRIVATE),
         ("fe80::/10", AddressClass.LINK_LOCAL),
         ("fec0::/10", AddressClass.PRIVATE),
