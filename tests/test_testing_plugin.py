@@ -257,3 +257,14 @@ def test_a_server_that_the_policy_does_not_name_is_an_error_that_says_which_ther
     policy = load_policy(POLICY, file="p.yaml")
     with pytest.raises(ConfigError, match="one of files; or give url="):
         assert_decision(policy, call("get", server="mails"), "ask")
+
+
+def test_no_answer_comes_to_a_call_that_is_denied() -> None:
+    policy = load_policy(
+        "version: 1\nservers: {files: {url: 'https://files.example/mcp'}}\n"
+        "mcp: {rules: [{id: never, tool: drop, then: deny}], otherwise: allow}\n",
+        file="p.yaml",
+    )
+    assert_decision(policy, call("get", server="files", answer="done"), "allow")
+    with pytest.raises(AssertionError, match="no answer comes: the call is denied by never"):
+        assert_decision(policy, call("drop", server="files", answer="done"), "allow")

@@ -48,7 +48,11 @@ WEAKER: dict[str, tuple[Golden | None, Golden | None, bool]] = {
     "a lost edit": (EDITED, ALLOW, True),
     "a lost edit of what asks now": (EDITED, ASK, True),
     "a lost edit of what is denied now": (EDITED, DENY, False),
-    "an edit for another rule": (EDITED, replace(EDITED, effects=("edit /params/a x",)), False),
+    "an edit for another rule": (
+        EDITED,
+        replace(EDITED, effects=("edit /params/a x",), findings=(("x", "/params/a"),)), False),
+    "an edit for another finding in the same text": (
+        EDITED, replace(EDITED, effects=("edit /params/a x",)), True),
     "one of two edits in one place": (replace(EDITED, effects=(EDIT, EDIT)), EDITED, True),
     "an edit elsewhere": (EDITED, replace(EDITED, effects=("edit /params/b x",)), True),
     "an edit that becomes another change": (

@@ -10,11 +10,19 @@ from pathlib import Path
 import pytest
 
 from mitmgate.errors import ConfigError
-from mitmgate.judge.inputs import AnswerInput, EndInput, Input, RequestInput, Tunnel
+from mitmgate.judge.inputs import (
+    AnswerInput,
+    DialInput,
+    EndInput,
+    Input,
+    RequestInput,
+    Tunnel,
+)
 from mitmgate.judge.judge import Judge
 from mitmgate.judge.recording import Recording, Run, open_recording
 from mitmgate.policy.load import Policy, load_policy
 from mitmgate.record.capture import golden_path
+from mitmgate.record.meta import meta_path
 from mitmgate.replay.golden import read_golden
 from mitmgate.scan.canary import Canary, canary_pack
 from mitmgate.scan.engine import Scanner
@@ -171,3 +179,40 @@ def test_the_answer_to_a_call_that_was_not_stored_keeps_its_golden_line(capture:
     compared = run_files([file], rules, accept="different")
     assert (compared.exit_code, compared.not_compared, compared.outcomes) == (0, 2, 2)
     assert golden_path(file).read_bytes() == before
+
+
+@pytest.mark.parametrize("kept", [0, 1])
+def test_a_golden_file_that_was_cut_does_not_pass(capture: Capture, kept: int) -> None:
+    file, rules = capture(*(line for n in range(70) for line in _call(f"c{n}", "drop")))
+    _kill(file)
+    lax = load_policy(POLICY.replace("tool: drop, then: deny", "tool: drop, then: allow"), file="p")
+    lines = golden_path(file).read_text().splitlines(keepends=True)
+    golden_path(file).write_text("".join(lines[:kept]))
+    for accept in ("nothing", "different"):
+        with pytest.raises(ConfigError, match="ends long before the capture"):
+            run_files([file], lax, accept=accept)
+    golden_path(file).write_text("".join(lines[:-1]))  # the control: the last batch may be lost
+    assert run_files([file], rules).exit_code == 0
+
+
+def _kill(file: Path) -> None:
+    """Leave of a capture what a killed proxy leaves."""
+    file.write_text("".join(file.read_text().splitlines(keepends=True)[:-1]))
+    meta_path(file).unlink()
+
+
+def test_an_address_that_the_policy_now_gives_a_name_counts(capture: Capture) -> None:
+    asked = RequestInput(
+        "d", "ann", replace(HEAD, host="docs.example"), "docs.example", b"", Tunnel()
+    )
+    dial = DialInput("d", "ann", "docs.example", 443, ("10.0.0.1",))
+    file, _ = capture(asked, dial, EndInput("d"))
+    text = POLICY.replace("egress: {otherwise: deny}", "egress: {otherwise: allow}")
+    rules = load_policy(text, file="p")
+    assert run_files([file], rules, accept="weaker").updated
+    golden = read_golden(golden_path(file))
+    assert golden is not None
+    assert [one.code for one in golden.values()] == ["otherwise", "private_address"]
+    assert run_files([file], rules).exit_code == 0
+    text += "network: {resolve: {docs.example: 10.0.0.1}}\n"
+    assert run_files([file], load_policy(text, file="p")).exit_code == 3

@@ -97,6 +97,10 @@ BODIES: dict[str, tuple[Change, list[tuple[bytes, int | None]]]] = {
         [(b"a=b+c", None), (b"true", None)]),
     "an answer without its text is missing": (
         lambda e: e["response"]["content"].pop("text"), [(b"{}", None), (b"", 4)]),
+    "an answer without content is missing": (
+        lambda e: e["response"].update(content={}, bodySize=500), [(b"{}", None), (b"", 0)]),
+    "an answer of no bytes without content is not": (
+        lambda e: e["response"].update(content={}, bodySize=0), [(b"{}", None), (b"", None)]),
     "an answer of an unknown length is missing": (
         lambda e: e["response"].update(content={"size": -1}), [(b"{}", None), (b"", 0)]),
     "an answer of no length is empty": (
@@ -141,6 +145,8 @@ def test_events_and_messages_are_inputs_of_their_own(tmp_path: Path) -> None:
 BROKEN: dict[str, Change] = {
     "no start": lambda e: e.pop("startedDateTime"),
     "a start without a zone": lambda e: e.update(startedDateTime="2026-05-04T09:30:00"),
+    "a start before the epoch": lambda e: e.update(startedDateTime="0001-01-01T00:00:00+14:00"),
+    "a start after all times": lambda e: e.update(startedDateTime="9999-12-31T23:59:59-14:00"),
     "a start in words": lambda e: e.update(startedDateTime="SECRET-WORD"),
     "no request": lambda e: e.pop("request"),
     "another scheme": lambda e: e["request"].update(url="data:text/plain,SECRET-WORD"),

@@ -230,6 +230,8 @@ class Recording:
 
     def _end(self, name: str, exchange: _Exchange) -> None:
         self._exchanges.pop(name, None)
+        if exchange.pending is not None:  # nothing wants it any more
+            exchange.pending, exchange.ignored = [], True
         if exchange.asked:  # an answer can still come: for a retry
             self._late[name] = exchange
             while len(self._late) > _MOST_LATE:
@@ -331,10 +333,15 @@ class Recording:
         line = {"type": "grant", **place, "answer": told.answer, "seconds": told.seconds}
         if told.scope is not None:
             scope = {"on": told.scope.on, "names": list(told.scope.names)}
-            line |= scope | {"prefix": told.scope.prefix}
+            line |= scope | {"prefix": self._prefix(told.scope.prefix)}
         if told.scope is not None and not self._redactor.clean(encode_line(line).decode()):
             line |= {"names": [], "prefix": None}  # its place counts: others are known by number
         self._put(sink, exchange, line)
+
+    def _prefix(self, prefix: str | None) -> str | None:
+        """Return a folder as targets are written, None where it holds what replay puts back."""
+        redacted = None if prefix is None else self._redactor.target(prefix)
+        return None if redacted is None or redacted.redactions else redacted.text
 
     def _place(self, outcome: Outcome, at: float) -> tuple[_Exchange, dict[str, Any]] | None:
         """Return where in the capture *outcome* asked, None where that is not (any more) known."""

@@ -114,7 +114,7 @@ def _find(path: Path, wanted: str) -> _Found | None:
         if needle not in text:
             continue
         record = _parsed(path, number, text)
-        if record.get("id") == wanted and "exchange" in record:
+        if record.get("id") == wanted and "exchange" in record and not record.get("carried"):
             return _Found(path, record["exchange"], _between(record))
     return None
 

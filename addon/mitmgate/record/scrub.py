@@ -46,7 +46,9 @@ def scrub(record: Mapping[str, Any], scanner: Scans) -> dict[str, Any]:
     return {key: _blanked(key, value) for key, value in scrubbed.items()}
 
 
-_FREE = frozenset({"endpoint", "tool", "url", "method", "reason", "detail", "pointer"})
+_FREE = frozenset(
+    {"endpoint", "tool", "url", "method", "reason", "detail", "pointer", "covers", "prefix"}
+)
 
 
 def _told(key: str, value: Any) -> Any:

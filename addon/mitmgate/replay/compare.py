@@ -149,7 +149,9 @@ def is_weaker(before: Golden | None, after: Golden | None) -> bool:
         return True
     if before.hidden and not after.hidden and before.effective is Verdict.DENY:
         return True
-    return after.effective is not Verdict.DENY and bool(_lost_edits(before, after))
+    if after.effective is Verdict.DENY:
+        return False
+    return bool(_lost_edits(before, after)) or _uncovered(before, after)
 
 
 def is_weaker_in(before: Golden | None, after: Golden | None, whole: Golden | None) -> bool:
@@ -164,6 +166,11 @@ def _lost_edits(before: Golden, after: Golden) -> Counter[str]:
     if before.effective is Verdict.DENY:
         return Counter()
     return Counter(before.edits) - Counter(after.edits)
+
+
+def _uncovered(before: Golden, after: Golden) -> bool:
+    """Tell whether what was replaced is found still, and no longer replaced."""
+    return not (before.cleaned - after.cleaned).isdisjoint(after.findings)
 
 
 def rests_on_body(before: Golden | None, after: Golden | None) -> bool:
@@ -200,7 +207,7 @@ def _details(before: Golden, after: Golden) -> Iterable[str]:
         yield f"findings lost: {_rules(lost)}"
     if new:
         yield f"new findings: {_rules(new)}"
-    if _lost_edits(before, after):
+    if _lost_edits(before, after) or _uncovered(before, after):
         yield "edits lost"
     elif before.edits != after.edits:
         yield "other edits"

@@ -111,6 +111,14 @@ class Golden:
         made = [word for word in changes if word.startswith(_CHANGES)]
         return tuple(w.rpartition(" ")[0] if w.startswith("edit ") else w for w in made)
 
+    @property
+    def cleaned(self) -> frozenset[Pair]:
+        """The rules and places of what is replaced in the message by a finding."""
+        floor = () if self.enforced else (_FLOOR,)
+        words = [w.removeprefix(_FLOOR) for w in self.effects if not floor or w.startswith(_FLOOR)]
+        edits = [w.removeprefix("edit ").rpartition(" ") for w in words if w.startswith("edit ")]
+        return frozenset((rule, place) for place, _, rule in edits)
+
     def at(self, exchange: int, message: str) -> Golden:
         """Return the same outcome of another input."""
         return Golden(

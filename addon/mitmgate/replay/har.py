@@ -23,6 +23,8 @@ from mitmgate.wire.http import AnswerHead, Headers, RequestHead
 from mitmgate.wire.strictjson import parse_json
 
 _LARGEST = 256 * 1024 * 1024
+LATEST = 253_402_300_800.0
+"""The year 10000, in seconds since the epoch: no time is as late."""
 _AGENT = "client"  # a HAR file does not say who sent a request
 _BOM = b"\xef\xbb\xbf"
 _NOT_KEPT = frozenset({"content-encoding", "transfer-encoding"})  # bodies are decoded already
@@ -105,7 +107,8 @@ def _inputs(entry: Mapping[str, Any], exchange: str) -> Iterator[Timed]:
     elif type(status) is int and status >= 100:  # 0: no answer came
         answer = AnswerHead(status, _headers(response.get("headers")))
         content = response.get("content") or {}
-        data, size = _content(content)
+        empty = response.get("bodySize") == 0 or status < 200 or status in (204, 304)
+        data, size = _content({"size": 0} | content if empty else content)
         yield from answered(exchange, answer, data, size=size, times=(began, ended))
     yield Timed(ended, EndInput(exchange))
 
@@ -164,11 +167,12 @@ def _posted(request: Mapping[str, Any]) -> tuple[bytes, int | None]:
 
 def _content(content: Mapping[str, Any]) -> tuple[bytes | None, int]:
     """Return the body of an answer, None where it is missing, and the length told."""
-    size, text = content.get("size", 0), content.get("text")
-    size = size if type(size) is int else 0
-    if isinstance(text, str) and (text or size == 0):
+    size, text = content.get("size"), content.get("text")
+    if isinstance(text, str) and (text or not size):
         return _decoded(text, content.get("encoding")), 0
-    return (b"", 0) if size == 0 else (None, max(size, 0))
+    if size == 0:
+        return b"", 0
+    return None, max(size, 0) if type(size) is int else 0
 
 
 def _decoded(text: str, encoding: Any) -> bytes:
@@ -196,7 +200,13 @@ def _time(value: Any) -> float:
     moment = datetime.fromisoformat(_str(value))
     if moment.tzinfo is None:
         raise _EntryError("startedDateTime has no zone")
-    return moment.timestamp()
+    try:
+        at = moment.timestamp()
+    except OverflowError:
+        at = -1.0
+    if not 0 <= at < LATEST:
+        raise _EntryError("startedDateTime is out of range")
+    return at
 
 
 def _str(value: Any) -> str:

@@ -88,12 +88,17 @@ class Chosen:
     """What is done with compared outcomes beside counting them; each may be left out.
 
     ``only`` chooses those that are compared, ``hear`` takes each of them, and ``keep`` takes what
-    shall stand in the golden file.
+    shall stand in the golden file; with ``beyond`` also what a killed writer may have lost.
     """
 
     only: Words | None = None
     hear: Hear | None = None
     keep: Callable[[Golden], None] | None = None
+    beyond: bool = False
+
+
+MOST_BEYOND = 64
+"""Inputs in a batch of the writer, whose golden lines come after them."""
 
 
 class Merge:
@@ -118,6 +123,12 @@ class Merge:
         self._chosen = chosen
         self._open: set[int] = set()
         self.exchanges = 0
+        self._beyond = self._within = 0
+
+    @property
+    def is_short(self) -> bool:
+        """Whether more golden lines are missing at the end than a killed writer can lose."""
+        return self._beyond > MOST_BEYOND or (self._beyond > 0 and self._within == 0)
 
     def take(self, line: CaptureLine, judged: Judged | None) -> None:
         """Take a line and what became of it."""
@@ -132,6 +143,10 @@ class Merge:
         if judged.line.carried:
             self._keep_all(before)
         elif before or after:
+            if self._is_beyond(next(iter(before.values()), None)):
+                self._beyond += 1
+            else:
+                self._within += 1
             self._compare(judged, before, after)
         if self._golden is not None:
             self._gone(self._golden.overdue())
@@ -157,6 +172,10 @@ class Merge:
                 self._into.outcomes += len(before)
                 self._into.not_compared += len(before)
                 self._keep_all(before)
+                return
+            for golden in before.values():
+                if not self._is_chosen(golden, None):
+                    self._keep(golden)
             return
         whole = next(iter(judged.outcomes), None)
         for key in sorted({**before, **after}, key=_part):
@@ -171,7 +190,7 @@ class Merge:
             if self._is_unsure(judged, old, new, found):
                 self._into.not_compared += 1
                 self._hear(line, old or new, None)
-                self._keep(new if self._is_beyond(old) else old)
+                self._keep(new if self._chosen.beyond and self._is_beyond(old) else old)
                 continue
             self._told(found, line, old or new)
             self._keep(new)

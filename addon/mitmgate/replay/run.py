@@ -23,6 +23,7 @@ from mitmgate.judge.outcome import Outcome
 from mitmgate.judge.prepare import PreparedRequest
 from mitmgate.judge.records import golden_lines
 from mitmgate.judge.state import Memory
+from mitmgate.policy.load import Policy
 from mitmgate.policy.verdict import Verdict
 from mitmgate.record.lines import encode_line
 from mitmgate.record.scrub import Scans
@@ -54,6 +55,7 @@ class ReplayJudge(Protocol):
 
     memory: Memory
     halt: Halt | None
+    policy: Policy
 
     def prepare(self, given: Input) -> Any:
         """Run the pure half."""
@@ -148,7 +150,7 @@ class Run:
         if isinstance(given, RequestInput):
             self._asked.pop(exchange, None)  # judged again: a remembered answer let it go
         self._let_through(given, exchange)
-        prepared = self._judge.prepare(given)
+        prepared = self._judge.prepare(self._as_dialled(given))
         outcome = self._judge.conclude(prepared, now=line.at)
         blurred = self._is_blurred(exchange)
         if line.incomplete:
@@ -218,6 +220,13 @@ class Run:
         for outcome, _ in self._asked.pop(exchange, {}).values():
             if outcome.kind == "request":
                 self._judge.apply_resolution(replace(outcome, question=None), "allow")
+
+    def _as_dialled(self, given: Input) -> Input:
+        """Return *given* with the address that the policy of now gives its name, if it does."""
+        fixed = self._judge.policy.resolve(given.host) if isinstance(given, DialInput) else None
+        if fixed is None or not isinstance(given, DialInput):
+            return given
+        return replace(given, addresses=(fixed,), static=True)
 
     def _is_uncertain(self, line: InputLine) -> bool:
         if isinstance(line.input, RequestInput) and line.incomplete:

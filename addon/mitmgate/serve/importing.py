@@ -10,7 +10,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
-from math import isfinite
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -35,7 +34,7 @@ from mitmgate.record.redact import Redactor
 from mitmgate.record.verify import look_at
 from mitmgate.replay.capture import read_capture
 from mitmgate.replay.entries import CloseLine, HeaderLine, InputLine
-from mitmgate.replay.har import is_har_file, read_har
+from mitmgate.replay.har import LATEST, is_har_file, read_har
 from mitmgate.serve.replaying import run_files, scanner_for
 
 
@@ -100,6 +99,11 @@ def as_capture(source: Path, folder: Path, policy: Policy) -> Path:
     That is ``NAME.golden.jsonl``; where it is missing, the capture has none. ConfigError as
     :func:`import_file`.
     """
+    if source.with_suffix(".jsonl").exists():
+        raise ConfigError(
+            Problem("a capture of the same name has its golden file beside it", file=str(source),
+                    hint=f"replay {source.with_suffix('.jsonl').name}, or rename this file")
+        )  # fmt: skip
     capture = folder / f"{source.stem}.jsonl"
     import_file(source, capture, policy)
     meta_path(capture).unlink()  # its sums are of the golden file made here
@@ -298,7 +302,7 @@ def _keyed(inputs: list[Timed]) -> list[tuple[float, Timed]]:
     last = inputs[0].at
     for timed in inputs:
         last = max(last, timed.at)
-        if not isfinite(last):
+        if not 0 <= last < LATEST:
             raise ValueError("a time that is none")
         keyed.append((last, timed))
     return keyed

@@ -172,11 +172,13 @@ def _compare_file(file: Path, policy: Policy, compared: Comparison, asked: _Aske
     if asked.accept != "nothing":
         asked.staged.append(_Staged(file, StagedGolden(lines)))
         keep = asked.staged[-1].golden.add
-    merge = Merge(file, golden, compared, closed=is_closed(file),
-                  chosen=Chosen(asked.only, asked.hear, keep))  # fmt: skip
+    chosen = Chosen(asked.only, asked.hear, keep, asked.accept == "weaker")
+    merge = Merge(file, golden, compared, closed=is_closed(file), chosen=chosen)
     compare_lines(read_capture(file, scanner.sample_for), policy, scanner, merge)
     if merge.exchanges == 0:
         raise ConfigError(_nothing(file))
+    if merge.is_short and asked.accept != "weaker":
+        raise ConfigError(_short_golden(file))
     if keep is not None:
         asked.staged[-1].golden.close()
     # Last: what is damaged says better where.
@@ -225,6 +227,14 @@ def _no_golden(file: Path) -> Problem:
         "its golden file is missing",
         file=str(file),
         hint="`mitmgate replay --update` writes it from what the policy decides now",
+    )
+
+
+def _short_golden(file: Path) -> Problem:
+    return Problem(
+        "its golden file ends long before the capture does",
+        file=str(file),
+        hint="restore the golden file, or write a new one with --update --accept-weaker",
     )
 
 

@@ -112,7 +112,9 @@ def assert_decision(
     now = time.time() if at is None else at.timestamp()
     outcome = _judged(judge, _request_of(rules, request), now)
     if isinstance(request, Call) and request.answer is not None:
-        if outcome.effective is not Verdict.ALLOW:
+        if outcome.effective is Verdict.DENY:
+            raise AssertionError(f"no answer comes: the call is denied by {outcome.rule}")
+        if outcome.effective is Verdict.ASK:
             judge.apply_resolution(replace(outcome, question=None), "allow")
         outcome = _judged(judge, _answer_of(request.answer), now)
     wanted = (verdict or outcome.verdict.word, rule or outcome.rule)
