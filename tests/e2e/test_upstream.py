@@ -234,13 +234,13 @@ def test_nobody_at_the_proxys_port(through: Any, start_proxy: StartProxy) -> Non
 def test_a_server_that_never_ends_its_handshake(
     through: Any, start_proxy: StartProxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(dialling, "SETUP_SECONDS", 0.5)
+    monkeypatch.setattr(dialling, "SETUP_SECONDS", 2.5)  # the proxy answers within it
     with LineServer(silent=True) as server:
         proxy = start_proxy(leads_to=server.port)
         gate, _ = through(proxy)
         told = problem(gate.get(URL))
     assert (told["status"], told["code"]) == (502, "upstream_failed")
-    assert "0.5 seconds" in told["detail"]
+    assert "2.5 seconds" in told["detail"]
 
 
 def test_a_server_that_never_ends_its_handshake_without_a_proxy(

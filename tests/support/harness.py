@@ -80,6 +80,8 @@ class Web:
                 length = next((int(line.split(b":")[1]) for line in head.split(b"\r\n")
                                if line.lower().startswith(b"content-length:")), 0)  # fmt: skip
                 body = await reader.readexactly(length)
+                if b"transfer-encoding: chunked" in head.lower():
+                    body = await _chunks(reader)  # no request of its own, whenever it comes
                 with self.came:
                     self.requests.append(head + body)
                     self.came.notify_all()
@@ -89,6 +91,19 @@ class Web:
             pass
         finally:
             writer.close()
+
+
+async def _chunks(reader: asyncio.StreamReader) -> bytes:
+    """Read a chunked body as it is, with its trailers."""
+    read, line, size = b"", b"", -1
+    while size != 0:
+        line = await reader.readuntil(b"\r\n")
+        size = int(line.partition(b";")[0], 16)
+        read += line + (await reader.readexactly(size + 2) if size else b"")
+    while line != b"\r\n":
+        line = await reader.readuntil(b"\r\n")
+        read += line
+    return read
 
 
 @dataclass
