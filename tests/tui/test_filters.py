@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 from tests.tui.conftest import make_row
 
 from mitmgate.control.models import Completed, FindingView
+from mitmgate.control.words import MAX_TEXT, like
 from mitmgate_tui.entry import Entry
-from mitmgate_tui.filters import MAX_TEXT, like, parse
+from mitmgate_tui.filters import parse
 
 SECRET = FindingView(
     detector="secrets", rule="aws-key", severity="high", surface="arguments", pointer="/a"

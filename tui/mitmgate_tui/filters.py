@@ -14,12 +14,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
+from mitmgate.control.words import MAX_DEPTH, MAX_TEXT, like
 from mitmgate_tui.entry import Entry
 from mitmgate_tui.signs import sign_of
 from mitmgate_tui.text import clean, middle
-
-MAX_TEXT = 500
-MAX_DEPTH = 30
 
 type Test = Callable[[Entry], bool]
 
@@ -176,29 +174,6 @@ class _Parser:
 
     def _say(self, note: str) -> None:
         self.note = self.note or note
-
-
-def like(pattern: str) -> Callable[[str], bool]:
-    """Return a test for texts that are like *pattern*, in time linear in both."""
-    wanted = pattern.casefold()
-    if "*" not in wanted:
-        return lambda text: wanted in text.casefold()
-    head, *between, tail = wanted.split("*")
-
-    def matches(text: str) -> bool:
-        text = text.casefold()
-        end = len(text) - len(tail)
-        if not text.startswith(head) or not text.endswith(tail):
-            return False
-        at = len(head)
-        for piece in between:
-            at = text.find(piece, at, end)
-            if at < 0:
-                return False
-            at += len(piece)
-        return at <= end
-
-    return matches
 
 
 def _of(*names: str) -> Callable[[str], Test]:

@@ -10,7 +10,8 @@ from textual.containers import Horizontal
 from textual.message import Message
 from textual.widgets import Input, Static
 
-from mitmgate_tui.filters import MAX_TEXT, Filter, parse
+from mitmgate.control.words import MAX_TEXT
+from mitmgate_tui.filters import Filter, parse
 
 
 class FilterBar(Horizontal):
