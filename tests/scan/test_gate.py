@@ -132,7 +132,8 @@ def test_runs_are_found_in_tokens_as_they_are_in_the_whole_text(
 ) -> None:
     data = "".join(text).encode()
     whole = [match.span()[0] for match in RUNS[name].finditer(data)]
-    assert [start for start, _ in run_places(name, data, Tokens(data))] == whole
+    found = dict(run_places([name], data, Tokens(data)))
+    assert [start for start, _ in found.get(name, [])] == whole
 
 
 @pytest.mark.parametrize("pattern", ["a+", r"\bx", "(?P<secret>b)?a", r"(?:y|$)a", "needle"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -223,7 +222,7 @@ def test_text_inside_base64(member: dict[str, Any], text: str | None) -> None:
     }.items():
         found = list(texts)
         derived = [one for one in found if one.derived]
-        assert derived == [replace(one, pointer=root + one.pointer) for one in expected]
+        assert derived == [one._replace(pointer=root + one.pointer) for one in expected]
         # What is derived comes on top: the string itself is there as well.
         strings = {value for value in member.values() if isinstance(value, str)}
         assert {one.text for one in found if not one.key and not one.derived} == strings

@@ -101,4 +101,4 @@ def _message_endpoint(stream: Endpoint, data: str) -> tuple[Endpoint, str]:
     same = (found.scheme, found.host, found.port) == (stream.scheme, stream.host, stream.port)
     if not same or parts.username is not None or parts.password is not None:
         raise WireError("foreign_endpoint", "the endpoint event names another origin")
-    return replace(found, path=found.path or "/"), parts.query
+    return found._replace(path=found.path or "/"), parts.query

@@ -67,7 +67,9 @@ def sure(scanner: Scanner) -> Scan:
 
 def pieces_of(head: RequestHead, body: Iterable[Text] = ()) -> Pieces:
     """Return the pieces of a request: labels, segments, queries, unusual headers, its *body*."""
-    found = [(HOST, labels_of(head.host)), *_of_path(head.path), *_of_query(head.query)]
+    found = [(HOST, labels_of(head.host)), *_of_path(head.path)]
+    if head.query:
+        found += _of_query(head.query)
     found += [(f"#header/{name}", text) for name, text in head.headers if name not in _USUAL]
     for text in body:
         form = "=" in text.text and (head.get("content-type") or "").startswith(_FORM)

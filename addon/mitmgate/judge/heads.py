@@ -27,6 +27,7 @@ _SINGLE = frozenset(
         "mcp-name",
     }
 )
+_USUAL = _SINGLE | {"accept", "accept-encoding", "accept-language", "connection", "user-agent"}
 # RFC 9110 section 9.3 and RFC 5789.
 _METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE"})
 
@@ -45,7 +46,7 @@ def _check_line(head: RequestHead) -> None:
     if not head.target.startswith("/") and not (head.method == "OPTIONS" and head.target == "*"):
         # An absolute-form target inside a tunnel names a second host.
         raise _malformed("the request target is not in origin form")
-    if any(ord(char) <= 0x20 or ord(char) == 0x7F for char in head.target):
+    if " " in head.target or not _clean_value(head.target) or "\t" in head.target:
         raise _malformed("the request target holds a control character or a space")
     if "#" in head.target:
         # RFC 9112 section 3.2: no form has a fragment, and some servers cut it off the path.
@@ -61,7 +62,7 @@ def _check_fields(head: RequestHead) -> set[str]:
     """Return the names of the headers, each of which is read in one way."""
     seen: set[str] = set()
     for name, value in head.headers:
-        if not name or not _TOKEN.issuperset(name):
+        if not name or (name not in _USUAL and not _TOKEN.issuperset(name)):
             raise _malformed("a header name is not a token")
         if not _clean_value(value):
             # A bare CR, a NUL or a folded line ends the value for some servers.

@@ -47,7 +47,7 @@ def prepare_line(
         return prepared
     if not _is_json(event.data):
         problem = WireError(NOT_LINES, "a line is neither an object nor an array of JSON")
-        body = replace(prepared.body, problem=problem)
+        body = prepared.body._replace(problem=problem)
         return replace(prepared, body=body)
     places = _places(_texts(event.data))
     known = {found.rule for found in prepared.findings}

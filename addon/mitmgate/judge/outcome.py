@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Literal
 
 from mitmgate.hold.target import On
@@ -36,9 +36,19 @@ class Subject:
     protocol: str | None = None
     tags: tuple[str, ...] = ()
 
+    def in_mcp(self, version: str | None) -> Subject:
+        """Return the same subject, speaking MCP of revision *version*."""
+        return Subject(
+            self.agent, "mcp", self.host, self.port, self.endpoint, self.method, self.server,
+            self.tool, version, self.protocol, self.tags,
+        )  # fmt: skip
+
     def aimed(self, method: str, tool: str | None) -> Subject:
         """Return the same subject with another method and target."""
-        return replace(self, method=method, tool=tool)
+        return Subject(
+            self.agent, self.channel, self.host, self.port, self.endpoint, method, self.server,
+            tool, self.protocol_version, self.protocol, self.tags,
+        )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)

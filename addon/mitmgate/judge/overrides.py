@@ -71,6 +71,8 @@ def _named(head: RequestHead) -> _Named:
 
 def _requests(head: RequestHead, named: _Named) -> list[RequestHead]:
     """Return the heads that *head* may become to a server, without itself."""
+    if not named:
+        return []
     methods, targets = [head.method], [head.target]
     for name, value in named.items():
         if name in METHOD_HEADERS:

@@ -6,9 +6,9 @@ Nothing here looks at policy or memory; what it finds is laid out for ``conclude
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import islice
-from typing import assert_never
+from typing import NamedTuple, assert_never
 
 from mitmgate.errors import WireError
 from mitmgate.judge.egress_texts import HOST, head_texts, part_texts
@@ -65,8 +65,7 @@ _TEXT_TYPES = ("text/", "application/json", "application/xml", "application/java
 _SHOWN = frozenset({"#url", HOST, "#header/host"})
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
+class Body(NamedTuple):
     """A body as read: its text and, where it is one, its JSON-RPC message.
 
     ``problem`` says why it could not be read in exactly one way; ``suspect`` that a sloppier
@@ -230,7 +229,7 @@ def _prepare_plain(message: MessageInput, scanner: Scanner) -> PreparedMessage:
     if isinstance(message.data, bytes):
         read = _read(message.data, None)
         # Nothing in it is ever edited: whoever reads it counts its bytes.
-        body = replace(read, text=None, unread=read.text if read.unread is None else read.unread)
+        body = read._replace(text=None, unread=read.text if read.unread is None else read.unread)
         texts = list(_unread(surface, body))
     else:
         body = _read_text(message.data)

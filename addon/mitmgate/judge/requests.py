@@ -191,8 +191,10 @@ def _judge_upgrade(
 
 def _subject(prepared: PreparedRequest, server: str | None, agent: str) -> Subject:
     head = prepared.input.head
+    path = head.path[:300]
     secret = {f.pointer for f in prepared.findings if f.detector in _SECRET}
-    path = "/[redacted]" if "#url" in secret else head.path[:300]
+    if "#url" in secret:
+        path = "/[redacted]"
     host, authority = head.host, head.authority
     if secret & _NAMES:
         host = f"[redacted].{'.'.join(host.split('.')[-2:])}"
@@ -218,11 +220,8 @@ def _judge_message(
     exchange.modern = is_modern(message, headers)
     exchange.batch = isinstance(message, Batch)
     exchange.requests = _requests_of(message)
-    exchange.subject = replace(
-        exchange.subject,
-        channel="mcp",
-        protocol_version=(protocol_version(message, headers) or "")[:40] or None,
-    )
+    version = (protocol_version(message, headers) or "")[:40] or None
+    exchange.subject = exchange.subject.in_mcp(version)
     findings = _mcp_findings(prepared.findings, exchange.subject)
     if isinstance(message, Batch):
         exchange.subject = replace(exchange.subject, method=BATCH)
@@ -332,6 +331,8 @@ def _offers_mcp(request: RequestInput) -> bool:
 def _mcp_findings(findings: tuple[Finding, ...], subject: Subject) -> tuple[Finding, ...]:
     if subject.server is not None:
         findings = without_logins(findings)
+    if not findings:
+        return findings
     # The URL and the headers of a call leave the host as its arguments do.
     return tuple(
         replace(f, surface=Surface.ARGUMENTS) if f.pointer.startswith("#") else f for f in findings

@@ -60,7 +60,9 @@ def judge_result(
     _learn_names(context, opened, message.result, weighed, findings)
     if weighed.edits and _is_digested(opened):
         weighed = Weighed(_not_editable(weighed.decision))
-    return Concluded(subject, replace(weighed, edits=(*edits, *weighed.edits)), findings)
+    if edits:
+        weighed = replace(weighed, edits=(*edits, *weighed.edits))
+    return Concluded(subject, weighed, findings)
 
 
 def judge_failure(

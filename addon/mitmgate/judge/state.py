@@ -110,9 +110,10 @@ class Exchange:
 
     def asked(self, answer_id: RequestId | None) -> bool:
         """Tell whether a request of this exchange has the id *answer_id*."""
-        return answer_id is not None and any(
-            key_of(request.id) == key_of(answer_id) for request in self.requests
-        )
+        if answer_id is None:
+            return False
+        wanted = key_of(answer_id)
+        return wanted in map(key_of, [request.id for request in self.requests])
 
     def next_number(self) -> int:
         """Return the number of the next outcome, and count it."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import ipaddress
 import string
-from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 import idna
 
@@ -16,10 +17,10 @@ from mitmgate.errors import WireError
 
 _LABEL_CHARS = frozenset(string.ascii_lowercase + string.digits + "-_")
 _MAX_TEXT = 1024
+_ODD = frozenset(" /\\?#")
 
 
-@dataclass(frozen=True, slots=True)
-class Authority:
+class Authority(NamedTuple):
     """A normalised host (IPv6 without brackets) and the port, if one was written."""
 
     host: str
@@ -30,6 +31,7 @@ class Authority:
         return host if self.port is None else f"{host}:{self.port}"
 
 
+@lru_cache(maxsize=1024)  # clients name few hosts, and each of them with every request
 def normalise_authority(text: str) -> Authority:
     """Return the host and port that *text* spells, or raise WireError ``bad_authority``."""
     _refuse_odd_characters(text)
@@ -72,7 +74,7 @@ def _refuse_odd_characters(text: str) -> None:
     if "%" in text:
         # Zone ids pick an interface of our machine; percent escapes are decoded by some only.
         raise _bad("percent signs and zone ids are not allowed")
-    if any(char.isspace() or not char.isprintable() or char in "/\\?#" for char in text):
+    if not text.isprintable() or not _ODD.isdisjoint(text):
         raise _bad("spaces, control characters and slashes are not allowed")
 
 

@@ -260,12 +260,18 @@ def _parse_path(path: str) -> tuple[str, bool]:
     return plain, below
 
 
+_ODD_IN_PATHS = ("%", "//", "/.", "\\")
+"""Without any of them a path is plain."""
+
+
 def is_plain_path(path: str) -> bool:
     """Say whether every server reads *path* as the place that it spells.
 
     ``/mcp/../admin``, ``/mcp/%2e%2e/admin``, ``/mcp/..;/admin`` and ``/mcp//..`` begin like
     a known server and may end up elsewhere on its host.
     """
+    if path.startswith("/") and not any(map(path.__contains__, _ODD_IN_PATHS)):
+        return True
     text = path
     for _ in range(_MAX_ENCODINGS):
         decoded = _decode_dots(text)

@@ -15,11 +15,14 @@ from typing import Any
 def encode_line(record: Mapping[str, Any]) -> bytes:
     """Return *record* as one compact line of UTF-8, its keys in the order given."""
     # A lone surrogate has no UTF-8 form; escaping everything keeps such a line readable.
-    text = json.dumps(record, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    text = _ENCODER.encode(record)
     try:
         return text.encode() + b"\n"
     except UnicodeEncodeError:
         return json.dumps(record, separators=(",", ":"), allow_nan=False).encode() + b"\n"
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def timestamp(seconds: float) -> str:

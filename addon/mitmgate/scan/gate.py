@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import re2
 from ahocorasick_rs import BytesAhoCorasick, Implementation
@@ -19,8 +20,7 @@ _AT_ONCE = 1 << 13  # bytes between two chances for other threads; a text may be
 _MOST_CHOICES = 64
 
 
-@dataclass(frozen=True, slots=True)
-class Passed:
+class Passed(NamedTuple):
     """What the gate let through.
 
     ``words`` are the numbers of the keywords of each rule that has any in the text, ``places``
@@ -38,7 +38,7 @@ class _Choice:
 
     keywords: _Keywords
     rules: Sequence[Sequence[Rule]]
-    runs: Sequence[int]
+    runs: Sequence[bytes]
     starting: frozenset[int]
     """Those that only count where a word starts, whatever the rule."""
 
@@ -91,10 +91,8 @@ class Gate:
         rules = choice.rules
         places: dict[int, list[Window]] = {}
         choice.keywords.place(lowered, choice, places)
-        for number in choice.runs:
-            found = run_places(self.words[number], lowered, tokens)
-            if found:
-                places[number] = found
+        for word, found in run_places(choice.runs, lowered, tokens):
+            places[self._numbers[word]] = found
         words: dict[Rule, list[int]] = {}
         for number in places:
             for rule in rules[number]:
@@ -112,11 +110,11 @@ class Gate:
             if detectors is None or rule.detector in detectors:
                 for word in rule.words:
                     table[self._numbers[word]].append(rule)
-        runs = [self._numbers[word] for word in RUNS if word in self._numbers]
+        runs = [word for word in RUNS if word in self._numbers and table[self._numbers[word]]]
         made = _Choice(
             self._keywords_of(here),
             tuple(map(tuple, table)),
-            [number for number in runs if table[number]],
+            runs,
             frozenset(
                 number
                 for number, rules in enumerate(table)

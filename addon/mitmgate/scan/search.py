@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 
 from mitmgate.scan.budget import Budget
 from mitmgate.scan.gate import Gate, Passed
-from mitmgate.scan.patterns import frame
+from mitmgate.scan.patterns import WALL, frame
 from mitmgate.scan.rule import Rule
 from mitmgate.scan.shapes import Tokens, starts_word
 from mitmgate.scan.windows import Window, merged, text_around, wider
@@ -30,27 +30,32 @@ class Search:
         self._passed = passed
         self._budget = budget
         self._about: dict[tuple[int, int, bool], list[Window]] = {}
-        self._known: dict[Rule, list[Window]] = {}
+        self._known: dict[Rule, tuple[list[Window], bytes]] = {}
 
     def spans(self, rule: Rule) -> Collection[tuple[int, int]]:
         """Return the spans of the values that *rule* finds; OverBudget where that is too much."""
         first = self._gate.first_alike[rule]
-        windows = self._known.get(first)
-        if windows is None:
-            windows = self._known[first] = self._windows(rule)
+        known = self._known.get(first)
+        if known is None:
+            windows = self._windows(rule)
+            known = self._known[first] = windows, _side_by_side(self._data, windows)
+        windows, together = known
+        if not windows:
+            return ()
+        if rule.regex.find(together, 0)[0][0] < 0:
+            self._budget.spend(len(together))
+            return ()
         # A window that is read again gives what it gave before once more.
-        return set(self._matches(rule, windows)) if windows else ()
+        return set(self._matches(rule, windows))
 
     def _matches(self, rule: Rule, windows: Sequence[Window]) -> Iterator[tuple[int, int]]:
         data, size = self._data, len(self._data)
-        rule.regex.compile()  # tells the group
         find, group = rule.regex.find, rule.regex.group
         while windows:
             again: list[Window] = []
             for start, end in windows:
                 self._budget.spend(end - start)
-                # Lines of their own: what a window cuts off must match, to be seen and read again.
-                piece, before = b"\n%b\n" % data[start:end], start - 1
+                piece, before = _side_by_side(data, ((start, end),)), start - 1
                 spans = find(piece, 0)
                 while (first := spans[0][0]) >= 0:
                     last = spans[0][1]
@@ -80,6 +85,8 @@ class Search:
         also = self._gate.also.get(rule)
         if also is not None and near:
             search, lowered = also.search, self._lowered
+            if len(near) > 1 and search(_side_by_side(lowered, near)) is None:
+                return []
             near = [window for window in near if search(lowered, *window) is not None]
         return near
 
@@ -101,6 +108,17 @@ class Search:
                 windows = [text_around(data, start, end) for start, end in places]
             self._about[key] = windows
         return windows
+
+
+def _side_by_side(data: bytes, windows: Sequence[Window]) -> bytes:
+    """Return *windows* into *data* with walls between them.
+
+    Each has lines of its own: what a window cuts off must match, to be seen and read again.
+    """
+    if len(windows) == 1:
+        start, end = windows[0]
+        return b"\n%b\n" % data[start:end]
+    return b"\n%b\n" % WALL.join([data[start:end] for start, end in windows])
 
 
 def spans_of(rule: Rule, gate: Gate, text: str) -> Collection[tuple[int, int]]:

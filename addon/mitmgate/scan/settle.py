@@ -33,6 +33,8 @@ def settled(hits: list[Hit]) -> list[Hit]:
     Weak signs count where those near each other weigh 1 together, each rule once; a generic rule
     is silent where another of its detector names the same value.
     """
+    if not hits:
+        return hits
     hits.sort(key=_by_place)
     if any(hit.rule.weight < 1 for hit in hits):
         hits = _heavy(hits)

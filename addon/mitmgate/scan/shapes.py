@@ -6,7 +6,7 @@ A run stands among a rule's words as its name behind the byte 0xFF, which no tex
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from string import ascii_letters, ascii_lowercase, digits
 
 import re2
@@ -35,6 +35,11 @@ RUNS: Mapping[bytes, re2.Pattern] = {
 _IN_TOKENS = {_MARK + b"base58": 26, _MARK + b"wif": 50}
 _TOKEN_LETTERS = (ascii_letters + digits + "_+/=-").encode()
 _IN_TOKEN = bytes([ord("a") if sign in _TOKEN_LETTERS else ord(" ") for sign in range(256)])
+_LOOSE = re2.compile(
+    "|".join(_PATTERNS[name] for name in _PATTERNS if _MARK + name.encode() not in _IN_TOKENS),
+    quiet_options(),
+)
+"""What any of the other runs looks like: most texts hold none of them."""
 _SHORTEST_TOKEN = 16
 _WORD_LETTERS = frozenset((ascii_lowercase + digits).encode())
 RUN_NAMES: frozenset[str] = frozenset(_PATTERNS)
@@ -51,6 +56,9 @@ class Tokens:
         self._data = data
         self._spans = list(_tokens(data))
         self._by_length: dict[int, tuple[list[int], list[int]]] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._spans)
 
     def touches(self, start: int, end: int, least: int) -> bool:
         """Tell whether one of *least* letters lies between *start* and *end*, or reaches in."""
@@ -89,14 +97,29 @@ def _tokens(data: bytes) -> Iterator[tuple[int, int]]:
         start = signs.find(least, end)
 
 
-def run_places(word: bytes, lowered: bytes, tokens: Tokens) -> list[tuple[int, int]]:
-    """Return where in *lowered*, whose tokens are *tokens*, the runs stand that *word* stands for.
+def run_places(
+    words: Iterable[bytes], lowered: bytes, tokens: Tokens
+) -> Iterator[tuple[bytes, list[tuple[int, int]]]]:
+    """Yield those of *words* whose runs stand in *lowered*, whose tokens are *tokens*, and where.
 
     Start and end of a place are the same.
     """
-    run, least = RUNS[word], _IN_TOKENS.get(word)
-    if least is None:
-        return [(match.span()[0],) * 2 for match in run.finditer(lowered)]
+    loose = _LOOSE.search(lowered) is not None
+    for word in words:
+        least = _IN_TOKENS.get(word)
+        if least is None and loose:
+            places = [(match.span()[0],) * 2 for match in RUNS[word].finditer(lowered)]
+        elif least is not None and tokens:
+            places = _in_tokens(RUNS[word], least, lowered, tokens)
+        else:
+            continue
+        if places:
+            yield word, places
+
+
+def _in_tokens(
+    run: re2.Pattern, least: int, lowered: bytes, tokens: Tokens
+) -> list[tuple[int, int]]:
     places: list[tuple[int, int]] = []
     for start, end in zip(*tokens.of(least), strict=True):
         found = run.finditer(lowered, start, end)

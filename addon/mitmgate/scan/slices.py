@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from mitmgate.wire.surfaces import Text
 
@@ -52,6 +52,6 @@ def _slices(index: int, item: Text) -> Iterator[Slice]:
     step, half = LARGEST - OVERLAP, OVERLAP // 2
     for offset in range(0, length - OVERLAP, step):
         last = offset + LARGEST >= length
-        part = replace(item, text=text[offset : offset + LARGEST])
+        part = item._replace(text=text[offset : offset + LARGEST])
         high = len(part.text) if last else LARGEST - half
         yield Slice(index, part, offset, half if offset else 0, high)

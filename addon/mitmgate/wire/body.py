@@ -28,6 +28,8 @@ def decode_body(body: bytes, content_encoding: str | None, *, limit: int) -> byt
 
     Codes: ``unknown_encoding``, ``bad_encoding``, ``body_too_large``.
     """
+    if not content_encoding and len(body) <= limit:
+        return body
     decoder = BodyDecoder(content_encoding, limit=limit)
     return decoder.feed(body) + decoder.finish()
 
@@ -227,13 +229,16 @@ _MARKS = (
 )
 
 
+_MARK_STARTS = frozenset(mark[:1] for mark, _ in _MARKS)
+
+
 def decode_text(body: bytes, content_type: str | None) -> str:
     """Return *body* as text by the charset of *content_type*, UTF-8 without one, no BOM.
 
     Codes: ``not_utf8`` for UTF-8 that is none, ``bad_charset`` for all else.
     """
     codec = _codec(content_type)
-    mark, marked = next(((m, name) for m, name in _MARKS if body.startswith(m)), (b"", None))
+    mark, marked = _mark(body)
     if marked is None and codec in ("utf-16", "utf-32"):
         raise _bad_charset(f"{codec} without a byte order mark can be read in two ways")
     if marked is not None and codec == "utf-8" != marked:
@@ -249,6 +254,15 @@ def decode_text(body: bytes, content_type: str | None) -> str:
         raise _bad_charset("the body does not follow its charset") from None
 
 
+def _mark(body: bytes) -> tuple[bytes, str | None]:
+    """Return the byte order mark that *body* begins with, and the codec that it names."""
+    if body[:1] in _MARK_STARTS:
+        for mark, codec in _MARKS:
+            if body.startswith(mark):
+                return mark, codec
+    return b"", None
+
+
 def is_utf8(content_type: str | None, body: bytes) -> bool:
     """Say whether *body* is plain UTF-8 by name and by bytes, which MCP demands.
 
@@ -257,7 +271,8 @@ def is_utf8(content_type: str | None, body: bytes) -> bool:
     try:
         if _codec(content_type) not in ("utf-8", "ascii"):
             return False
-        decode_text(body, "text/plain")
+        if not body.isascii():
+            decode_text(body, "text/plain")
     except WireError:
         return False
     return True

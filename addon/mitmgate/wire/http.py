@@ -48,7 +48,7 @@ class RequestHead:
 
     def get(self, name: str) -> str | None:
         """Return the first value of header *name* (lower case), or None."""
-        return next((value for key, value in self.headers if key == name), None)
+        return _first(self.headers, name)
 
     def get_all(self, name: str) -> tuple[str, ...]:
         """Return every value of header *name* (lower case), in wire order."""
@@ -64,9 +64,16 @@ class AnswerHead:
 
     def get(self, name: str) -> str | None:
         """Return the first value of header *name* (lower case), or None."""
-        return next((value for key, value in self.headers if key == name), None)
+        return _first(self.headers, name)
 
     @property
     def media_type(self) -> str:
         """The Content-Type without parameters, in lower case; empty when absent."""
         return (self.get("content-type") or "").partition(";")[0].strip().lower()
+
+
+def _first(headers: Headers, name: str) -> str | None:
+    for key, value in headers:
+        if key == name:
+            return value
+    return None

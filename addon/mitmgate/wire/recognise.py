@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import Any
 
 from mitmgate.wire.http import Headers
-from mitmgate.wire.jsonrpc import Batch, Failure, Message, Notification, Request, Result
+from mitmgate.wire.jsonrpc import Batch, Failure, Message, Result
 from mitmgate.wire.methods import (
     HOUSEKEEPING_METHODS,
     MCP_METHODS,
@@ -130,7 +130,10 @@ def protocol_version(message: Message | Batch, headers: Headers) -> str | None:
         version = _body_version(item)
         if version is not None:
             return version
-    return next(iter(header_values(headers, "mcp-protocol-version")), None)
+    for name, value in headers:
+        if name == "mcp-protocol-version":
+            return value.strip(" \t")
+    return None
 
 
 def _body_version(message: Message) -> str | None:
@@ -143,15 +146,14 @@ def _body_version(message: Message) -> str | None:
 
 def is_modern(message: Message | Batch, headers: Headers) -> bool:
     """Say whether *message* is of the stateless era (2026-07-28), by its shape or its header."""
-    if any(meta_version(params) is not None for params in _all_params(message)):
-        return True
-    return any(value in MODERN_VERSIONS for value in header_values(headers, "mcp-protocol-version"))
-
-
-def _all_params(message: Message | Batch) -> Iterator[Mapping[str, Any]]:
     for item in _items(message):
-        if isinstance(item, (Request, Notification)) and item.params is not None:
-            yield item.params
+        params = None if isinstance(item, (Result, Failure)) else item.params
+        if params is not None and meta_version(params) is not None:
+            return True
+    for name, value in headers:
+        if name == "mcp-protocol-version" and value.strip(" \t") in MODERN_VERSIONS:
+            return True
+    return False
 
 
 def meta_version(params: Mapping[str, Any]) -> str | None:
@@ -185,8 +187,11 @@ def target_name(method: str, params: Mapping[str, Any] | None) -> str | None:
 
 
 def _first_text(members: Mapping[str, Any], keys: tuple[str, ...]) -> str | None:
-    values = (members.get(key) for key in keys)
-    return next((value for value in values if isinstance(value, str)), None)
+    for key in keys:
+        value = members.get(key)
+        if isinstance(value, str):
+            return value
+    return None
 
 
 def header_values(headers: Headers, name: str) -> Iterator[str]:

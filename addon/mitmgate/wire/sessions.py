@@ -210,6 +210,8 @@ class Sessions:
 
     def channel(self, endpoint: Endpoint, query: str) -> Channel | None:
         """Return where a message posted to *endpoint* with *query* belongs, or None."""
+        if not self._channels:
+            return None
         key = ("message", endpoint, _hash(query))
         found = self._channels.get(key)
         if found is not None:
@@ -260,7 +262,7 @@ class Sessions:
 
 def key_of(request_id: RequestId) -> IdKey:
     """Return *request_id* as a key: the ids 1 and "1" are two requests."""
-    return type(request_id).__name__, request_id
+    return request_id.__class__.__name__, request_id
 
 
 def _hash(secret: str) -> str:

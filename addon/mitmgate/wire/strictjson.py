@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import unicodedata
 from collections.abc import Iterable
+from json.scanner import make_scanner
 from typing import Any, NoReturn
 
 from mitmgate.errors import WireError
@@ -40,7 +41,7 @@ def parse_json(text: str, *, max_depth: int = 128) -> Any:
     if len(text) > MOST_VALUES and _has_too_many_values(text):
         raise _refusal("too_many_values", f"JSON of more than {MOST_VALUES} values")
     try:
-        value = _DECODER.decode(text)
+        value = _decoded(text)
     except RecursionError:
         raise _refusal("too_deep", "JSON is nested too deeply") from None
     except ValueError:
@@ -54,9 +55,21 @@ def parse_json(text: str, *, max_depth: int = 128) -> Any:
     return value
 
 
+def _decoded(text: str) -> Any:
+    if not text.startswith(("{", "[")):
+        return _DECODER.decode(text)
+    try:
+        value, end = _SCAN(text, 0)
+    except StopIteration:
+        raise ValueError("no value") from None
+    if end != len(text) and text[end:].strip(_BLANKS):
+        raise ValueError("more than a value")
+    return value
+
+
 def encode_json(value: Any) -> str:
     """Return *value* as compact JSON, characters beyond ASCII as they are."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return _ENCODER.encode(value)
 
 
 _LONGEST_KEY = 256
@@ -122,6 +135,9 @@ _DECODER = json.JSONDecoder(
 )
 
 
+_SCAN = make_scanner(_DECODER)  # type: ignore[arg-type]  # what JSONDecoder itself calls
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+_BLANKS = " \t\n\r"
 _OPENS = ",[{"
 
 

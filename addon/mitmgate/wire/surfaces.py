@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, NamedTuple
 
 from mitmgate.wire.a2a import is_card
 from mitmgate.wire.http import Headers
@@ -42,8 +42,7 @@ class Surface(StrEnum):
     MODEL_REQUEST = "model_request"
 
 
-@dataclass(frozen=True, slots=True)
-class Text:
+class Text(NamedTuple):
     """One decoded string of a message: its surface, its JSON pointer (RFC 6901), itself.
 
     RFC 6901 cannot point at a key. Where ``key`` is true, ``text`` is an object's key and
@@ -155,7 +154,7 @@ class _Walk:
         todo.append((prefix, value))
         while todo:
             pointer, item = todo.pop()
-            if isinstance(item, str):
+            if item.__class__ is str:
                 found.append(Text(surface, pointer, item))
             elif isinstance(item, Text):
                 found.append(item)
