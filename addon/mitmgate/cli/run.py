@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import ipaddress
 import os
 import shlex
@@ -229,14 +230,18 @@ def start(settings: Settings, *, source: str, console: bool, key: str | None = N
     import uvloop
 
     from mitmgate.cli.logs import quiet_mitmproxy
+    from mitmgate.mitm.fast import is_on
 
     quiet_mitmproxy()
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    loop = uvloop.new_event_loop if is_on("loop") else None
+    with asyncio.Runner(loop_factory=loop) as runner:
         return runner.run(_serve(settings, source=source, console=console, key=key))
 
 
 async def _serve(settings: Settings, *, source: str, console: bool, key: str | None) -> int:
     from mitmgate.cli.logs import DecisionLog
+    from mitmgate.mitm.fast import is_on, notices
+    from mitmgate.serve.health import captured_by
     from mitmgate.serve.launch import proxy
 
     stopping = asyncio.Event()
@@ -247,6 +252,10 @@ async def _serve(settings: Settings, *, source: str, console: bool, key: str | N
     async with proxy(settings, log=log.line, operator_key=key) as running:
         loop.add_signal_handler(signal.SIGHUP, _reload, running, set())
         loop.add_signal_handler(signal.SIGUSR1, running.switch.engage, "signal")
+        for notice in notices():
+            log.notice(notice)
+        if is_on("freeze"):
+            gc.freeze()
         print(running.ready_line(with_key=key is None and not console), flush=True)
         if settings.shadow or running.pipeline.judge.mode == "shadow":
             log.notice("shadow mode: decisions are recorded, nothing is stopped by rule or scan")
@@ -260,6 +269,9 @@ async def _serve(settings: Settings, *, source: str, console: bool, key: str | N
             await _with_console(settings, running, stopping, log)
         else:
             await stopping.wait()
+    captured = captured_by(running.pipeline._capture)
+    if captured is not None and captured.trouble is not None:
+        log.notice(f"capture: {captured.trouble}")
     return 0
 
 

@@ -10,6 +10,8 @@ from mitmproxy.addons.proxyserver import Proxyserver
 from mitmproxy.connection import Server
 from mitmproxy.master import Master
 
+from mitmgate.mitm.reusing import Pool
+
 
 def cut_servers(master: Master | None = None) -> int:
     """Cut what leads to servers in *master* (None: the running one); return how many there were.
@@ -17,7 +19,11 @@ def cut_servers(master: Master | None = None) -> int:
     Each exchange on such a connection ends as if its server had gone: its client is told. What is
     still being dialled is cut as soon as it is there, by the hook ``server_connected``.
     """
-    addon: Any = (master or ctx.master).addons.get("proxyserver")
+    running = master or ctx.master
+    pool: Pool | None = getattr(running, "pool", None)
+    if pool is not None:
+        pool.clear()
+    addon: Any = running.addons.get("proxyserver")
     if not isinstance(addon, Proxyserver):
         return 0
     count = 0

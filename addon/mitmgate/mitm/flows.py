@@ -21,6 +21,7 @@ from mitmgate.errors import ConfigError, Problem
 
 _KEY: Final = "mitmgate"
 _VERSION: Final = 1
+_LONGEST_NOTES = 10_000
 _LARGEST_READ = 512 * 1024 * 1024
 
 type Numbered = tuple[int, str]
@@ -32,10 +33,12 @@ class Lines:
     """The lines of a capture and of its golden file that belong to one exchange.
 
     The first is the header of the capture. A golden line has the number of its input's line.
+    ``notes`` are those of the capture's meta file.
     """
 
     capture: tuple[Numbered, ...]
     golden: tuple[Numbered, ...]
+    notes: str = ""
 
     @property
     def first(self) -> int:
@@ -47,16 +50,20 @@ class Lines:
 class Index:
     """What stands where in a flow file.
 
-    ``places`` are pairs of the time at which a flow began (or the number of its first line, where
-    ``ours``) and its offset in bytes, in order. ``ours`` says that every flow is one that was
-    written here and is unchanged; ``changed`` counts those written here that are not. ``skipped``
-    counts what is not HTTP. ``problem`` says why reading ended before the file did.
+    ``kept`` are the flows that were written here, of one capture, and are unchanged: the number of
+    the first line and the offset in bytes of each, in order of lines. ``others`` are all other
+    flows: when each began and its offset, in order of time; ``changed`` of them were written here
+    and are not what they were, ``foreign`` belong to another capture than ``kept``. ``skipped``
+    counts what is not HTTP. ``notes`` are those of the capture. ``problem`` says why reading ended
+    before the file did.
     """
 
-    places: list[tuple[float, int]] = field(default_factory=list)
-    ours: bool = True
+    kept: list[tuple[int, int]] = field(default_factory=list)
+    others: list[tuple[float, int]] = field(default_factory=list)
     changed: int = 0
+    foreign: int = 0
     skipped: int = 0
+    notes: str = ""
     problem: str | None = None
 
 
@@ -73,22 +80,25 @@ def index_flows(path: Path, check: Callable[[http.HTTPFlow], object]) -> Index:
     A flow at which *check* raises anything counts as damaged.
     """
     found = Index()
-    times: list[tuple[float, int]] = []
-    numbers: list[tuple[float, int]] = []
+    header: str | None = None
     try:
         with path.open("rb") as file:
             for offset, flow, lines in _flows(file, found, check):
                 if not isinstance(flow, http.HTTPFlow):
                     found.skipped += 1
                     continue
+                if lines is not None and header is None:
+                    header, found.notes = lines.capture[0][1], lines.notes
+                if lines is not None and lines.capture[0][1] == header:
+                    found.kept.append((lines.first, offset))
+                    continue
                 found.changed += lines is None and _KEY in flow.metadata
-                times.append((began(flow), offset))
-                if lines is not None:
-                    numbers.append((float(lines.first), offset))
+                found.foreign += lines is not None
+                found.others.append((began(flow), offset))
     except OSError as error:
         raise ConfigError(Problem(f"cannot be read: {error.strerror}", file=str(path))) from error
-    found.ours = len(numbers) == len(times) > 0 and not found.skipped
-    found.places = sorted(numbers if found.ours else times)
+    found.kept.sort()
+    found.others.sort()
     return found
 
 
@@ -112,14 +122,17 @@ def lines_of(flow: http.HTTPFlow) -> Lines | None:
     if not isinstance(told, dict) or told.get("v") != _VERSION or told.get("sum") != _sum(flow):
         return None
     capture, golden = _numbered(told.get("capture")), _numbered(told.get("golden"))
-    return Lines(capture, golden) if capture and golden is not None else None
+    notes = told.get("notes", "")
+    if not capture or golden is None or not isinstance(notes, str) or len(notes) > _LONGEST_NOTES:
+        return None
+    return Lines(capture, golden, notes)
 
 
 def write_flow(file: BinaryIO, flow: http.HTTPFlow, lines: Lines) -> None:
     """Append *flow* to *file*, with the lines that it was made of."""
     flow.metadata[_KEY] = {
         "v": _VERSION, "sum": _sum(flow), "capture": list(map(list, lines.capture)),
-        "golden": list(map(list, lines.golden)),
+        "golden": list(map(list, lines.golden)), "notes": lines.notes[:_LONGEST_NOTES],
     }  # fmt: skip
     tnetstring.dump(flow.get_state(), file)
 

@@ -16,6 +16,7 @@ from mitmgate.errors import WireError
 from mitmgate.judge.json_lines import MEDIA_TYPES
 from mitmgate.judge.outcome import Kind
 from mitmgate.mitm.bodies import line_of, reply_of
+from mitmgate.mitm.clients import Clients
 from mitmgate.mitm.convert import (
     answer_head,
     answer_input,
@@ -33,7 +34,7 @@ from mitmgate.mitm.events import StreamJudge
 from mitmgate.mitm.kept import Keeping
 from mitmgate.mitm.layers import adopt
 from mitmgate.mitm.passthrough import Passages
-from mitmgate.mitm.reach import client_took, pause_reading, widen
+from mitmgate.mitm.reach import client_took, close_client, pause_reading, widen
 from mitmgate.mitm.sockets import PENDING_BYTES, SocketJudge
 from mitmgate.mitm.streams import HeldEvent, StreamCutError, StreamEndedError
 from mitmgate.mitm.track import Track
@@ -51,15 +52,18 @@ class Gate(Keeping):
         self._passages = Passages(core, self._dialling)
         self._tunnels = Tunnels(core, self._passages)
         self._tracks: dict[str, Track] = {}
+        self._clients = Clients(close_client)
 
     # Connections
 
     def client_connected(self, client: Client) -> None:
         """Let a client have as many connections to a server as it has streams."""
+        self._clients.connected(client)
         widen(client)
 
     def client_disconnected(self, client: Client) -> None:
         """Close what waits on this connection, and forget it."""
+        self._clients.left(client)
         self._core.client_left(client.id)
         self._tunnels.client_left(client.id)
         self._dialling.client_left(client.id)
@@ -67,6 +71,8 @@ class Gate(Keeping):
     async def tls_clienthello(self, data: tls.ClientHelloData) -> None:
         """Leave TLS closed where a rule says so."""
         await self._tunnels.hello(data)
+        if data.ignore_connection:
+            self._clients.spoke(data.context.client)
 
     def tls_failed_client(self, data: tls.TlsData) -> None:
         """Show that a client refused our certificate: its traffic was not inspected."""
@@ -80,7 +86,9 @@ class Gate(Keeping):
 
     async def http_connect(self, flow: http.HTTPFlow) -> None:
         """Refuse a tunnel whose target no rule could ever allow."""
+        self._clients.spoke(flow.client_conn)
         await self._tunnels.connect(flow)
+        self._clients.silent(flow.client_conn)
 
     async def server_connect(self, data: ServerConnectionHookData) -> None:
         """Resolve once, check every address, dial the checked one."""
@@ -101,6 +109,7 @@ class Gate(Keeping):
     def requestheaders(self, flow: http.HTTPFlow) -> None:
         """Begin an exchange; in transparent mode, go by the name the client asked for."""
         self._track(flow)
+        self._clients.spoke(flow.client_conn)
         if isinstance(flow.client_conn.proxy_mode, TransparentMode):
             name = flow.client_conn.sni or flow.request.host_header or ""
             host = name.rpartition(":")[0] if name.rpartition(":")[2].isdigit() else name
@@ -253,6 +262,10 @@ class Gate(Keeping):
     def dialling(self) -> Dialling:
         """The way to servers."""
         return self._dialling
+
+    def owner(self, client: Client) -> object | None:
+        """Return whose *client* is, None where that is not known before a request comes."""
+        return self._tunnels.owner(client)
 
     @property
     def passages(self) -> Passages:

@@ -15,6 +15,7 @@ from mitmgate.errors import WireError
 from mitmgate.net.authority import normalise_authority
 
 HEAD_BYTES = 64 * 1024
+HEAD_LINES = 512  # each costs every check of the headers some work
 _TOKEN = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 _LONGEST_METHOD = 40
 _ENOUGH = 128  # bytes of a first line that show whether it can be one of HTTP
@@ -24,7 +25,7 @@ _VERSIONS = (b"HTTP/1.0", b"HTTP/1.1")
 def head_lines(buffer: ReceiveBuffer) -> list[bytes] | None:
     """Take the lines of a head out of *buffer*; None as long as it is not whole.
 
-    Raises ``WireError('head_too_large')`` beyond HEAD_BYTES.
+    Raises ``WireError('head_too_large')`` beyond HEAD_BYTES or HEAD_LINES.
     """
     lines: list[bytearray] | None = []
     while lines is not None and not lines:  # empty lines may come before it
@@ -32,6 +33,8 @@ def head_lines(buffer: ReceiveBuffer) -> list[bytes] | None:
     size = len(buffer) if lines is None else sum(map(len, lines))
     if size > HEAD_BYTES:
         raise WireError("head_too_large", f"a head has more than {HEAD_BYTES} bytes")
+    if lines is not None and len(lines) > HEAD_LINES:
+        raise WireError("head_too_large", f"a head has more than {HEAD_LINES} lines")
     return None if lines is None else [bytes(line) for line in lines]
 
 

@@ -39,6 +39,7 @@ from mitmproxy.proxy.layers.http._http1 import (
 from mitmgate.errors import WireError
 from mitmgate.mitm.guard import safely
 from mitmgate.mitm.heads import HEAD_BYTES, check_start, head_lines, read_request, read_response
+from mitmgate.mitm.reusable import asks, binds
 from mitmgate.mitm.trailers import is_chunked, last_chunk
 
 HEAD_SECONDS = 30.0  # for a whole head, once its first byte has come
@@ -291,16 +292,23 @@ class GateHttp1Client(_Reading, Http1Client):
     """The server's side of a connection."""
 
     _interim = 0
+    _bound = False  # to who has authenticated by it
     _trailers: http.Headers | None = None
 
     def adopted(self) -> None:
         """Take over from mitmproxy's own class, after its start."""
         self.state = self.read_headers
+        asks(self.conn, self)
 
     @property
     def is_idle(self) -> bool:
         """Whether another request may be sent."""
         return self.stream_id is None and self.state == self.read_headers and not self.buf
+
+    @property
+    def is_reusable(self) -> bool:
+        """Whether all that was asked has its whole answer, and anybody may ask next."""
+        return self.is_idle and not self._bound
 
     def read_headers(self, event: events.ConnectionEvent) -> Commands:
         """Read the head of the final answer; interim ones (RFC 9110 section 15.2) are dropped."""
@@ -322,6 +330,7 @@ class GateHttp1Client(_Reading, Http1Client):
             yield from self._broken("the server switched to another protocol unasked")
             return
         self.response = response
+        self._bound = self._bound or binds(self.request, response)
         yield ReceiveHttp(ResponseHeaders(self.stream_id, response, size == 0))
         self.body_reader = make_body_reader(size)
         self.state = self.read_body

@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterator, Mapping, Sequence
 
 from mitmproxy import hooks
-from mitmproxy.addons import core, next_layer, proxyserver, tlsconfig
+from mitmproxy.addons import core, next_layer, proxyserver
 from mitmproxy.connection import Client, Connection
 from mitmproxy.exceptions import OptionsError
 from mitmproxy.master import Master
@@ -16,8 +16,13 @@ from mitmproxy.options import Options
 from mitmproxy.proxy.mode_specs import ProxyMode
 
 from mitmgate.errors import ConfigError, Problem
+from mitmgate.mitm.fast import is_on
+from mitmgate.mitm.gate import Gate
 from mitmgate.mitm.guard import Guard
+from mitmgate.mitm.handler import install
 from mitmgate.mitm.options import apply_options, misplaced_options, unsafe_options
+from mitmgate.mitm.reusing import Pool
+from mitmgate.mitm.secure import GateTls
 from mitmgate.mitm.table import HookTable
 
 _MODES = ("regular", "reverse", "transparent")
@@ -29,9 +34,11 @@ class LeanMaster(Master):
 
     def __init__(self) -> None:
         super().__init__(Options(), event_loop=asyncio.get_running_loop())
-        # Records for a log viewer that nobody opens cost a tenth of every call.
-        self._legacy_log_events.uninstall()
+        install()
+        if is_on("records"):
+            self._legacy_log_events.uninstall()
         self._proxyserver = proxyserver.Proxyserver()
+        self.pool: Pool | None = None
 
     @property
     def listen_addresses(self) -> tuple[tuple[str, int], ...]:
@@ -42,13 +49,10 @@ class LeanMaster(Master):
         self, gate: object, settings: Mapping[str, object], chosen: Sequence[str] = ()
     ) -> None:
         """Load the addons and set the options; raise ConfigError for every unsafe one."""
-        addons = (
-            core.Core(),
-            self._proxyserver,
-            next_layer.NextLayer(),
-            tlsconfig.TlsConfig(),
-            gate,
-        )
+        secure = GateTls()
+        addons = (core.Core(), self._proxyserver, next_layer.NextLayer(), secure, gate)
+        if is_on("pool") and isinstance(gate, Gate):
+            self.pool = Pool(gate.owner, secure)
         self.addons.add(*addons)
         try:
             apply_options(self.options, settings, chosen)
@@ -58,7 +62,7 @@ class LeanMaster(Master):
                     *unsafe_options(self.options, http2=settings.get("http2") is True)]  # fmt: skip
         if problems:
             raise ConfigError(*problems)
-        table = HookTable(addons, Guard(self._abort))
+        table = HookTable(addons, Guard(self._abort), once=is_on("table"))
         self.addons.handle_lifecycle = table.handle_lifecycle  # type: ignore[method-assign]
 
     async def start(self) -> None:
@@ -80,6 +84,8 @@ class LeanMaster(Master):
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_STOP_SECONDS):
                 await self._connections_ended()
+        if self.pool is not None:
+            self.pool.clear()  # what the last of them left
         await self.addons.trigger_event(hooks.DoneHook())
 
     async def _connections_ended(self) -> None:

@@ -61,6 +61,14 @@ def cut_dial(client: str, server: Server) -> None:
         handles.handler.cancel("no answer in time")
 
 
+def close_client(client: str) -> None:
+    """Close the connection of *client*, if it is open."""
+    handler = _handler(client)
+    handles = handler.transports.get(handler.client) if handler is not None else None
+    if handles is not None and handles.handler is not None:
+        handles.handler.cancel("said nothing in time")
+
+
 def cut_connection(client: str, server: Server) -> None:
     """End the connection to *server* for the client connection *client*, if it is open."""
     handler = _handler(client)

@@ -20,14 +20,17 @@ from mitmgate.mitm.streams import SseEventHook
 
 
 class HookTable:
-    """All hooks of *addons*, by event name, in the order of the addons."""
+    """All hooks of *addons*, by event name, in the order of the addons.
 
-    def __init__(self, addons: Sequence[object], guard: Guard) -> None:
+    ``once=False`` looks them up for each event, as mitmproxy does.
+    """
+
+    def __init__(self, addons: Sequence[object], guard: Guard, *, once: bool = True) -> None:
         self._guard = guard
+        self._addons = None if once else addons
         self._table: dict[str, tuple[Callable[..., Any], ...]] = {}
         for name in {*hooks.all_hooks, SseEventHook.name}:
-            found = [getattr(addon, name, None) for addon in addons]
-            self._table[name] = tuple(hook for hook in found if callable(hook))
+            self._table[name] = _hooks(addons, name)
 
     async def handle_lifecycle(self, event: hooks.Hook) -> None:
         """Run the hooks of *event*; the first that raises denies and ends the round."""
@@ -36,8 +39,11 @@ class HookTable:
         guard = self._guard
         if guard.refuses(name, data):
             return
+        found = self._table.get(name, ())
+        if self._addons is not None:
+            found = _hooks(self._addons, name)
         try:
-            for hook in self._table.get(name, ()):
+            for hook in found:
                 result = hook(data)
                 if result is not None and inspect.isawaitable(result):
                     await result
@@ -48,3 +54,8 @@ class HookTable:
             # cancellation would leave the client waiting for an event that never comes.
             guard.deny(name, data, error)
         guard.seal(name, data)
+
+
+def _hooks(addons: Sequence[object], name: str) -> tuple[Callable[..., Any], ...]:
+    found = (getattr(addon, name, None) for addon in addons)
+    return tuple(hook for hook in found if callable(hook))

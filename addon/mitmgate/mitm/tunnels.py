@@ -49,6 +49,11 @@ class Tunnels:
         """Return the target of the tunnel that *client* opened, and the credentials shown there."""
         return self._open.get(client.id, (None, None))
 
+    def owner(self, client: Client) -> object | None:
+        """Return whose *client* is, None where that is not known before a request comes."""
+        authority, shown = self.of(client)
+        return None if authority is None else (address_of(client), shown)
+
     def client_left(self, client: str) -> None:
         """Forget the tunnel of *client*."""
         self._open.pop(client, None)
