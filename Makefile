@@ -81,14 +81,8 @@ docs: .venv/.ready ## write the pages and schemas that the program itself tells
 	$(BIN)/python -m mitmgate.scan.shipped > rules/mitmgate_rules/packs.json.new
 	mv rules/mitmgate_rules/packs.json.new rules/mitmgate_rules/packs.json
 
-bench: .venv/.ready ## calls, events and other requests: direct, stock mitmproxy, mitmgate, side by side; then console, rules and scanner
-	$(BIN)/python bench/calls.py
-	$(BIN)/python bench/streams.py
-	$(BIN)/python bench/egress.py
-	$(BIN)/python bench/console.py
-	$(BIN)/python bench/decide.py
-	$(BIN)/python bench/scan.py
-	$(BIN)/python bench/replay.py
+bench: .venv/.ready ## the proxy beside stock mitmproxy and none: speed, memory, hostile clients; writes docs/performance.md
+	$(BIN)/python bench/run.py $(BENCH)
 
 fuzz: .venv/.ready ## mutated messages, requests and names against the wire and the judge, a minute for each oracle
 	$(BIN)/pytest -q -n 2 -rP tests/fuzz/fuzz_wire.py

@@ -28,12 +28,12 @@ import threading
 import time
 import tracemalloc
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import httpx
-from calls import Connection, answer
-from legs import Leg, legs
+from client import Crowd, Http1, Shape
+from legs import FULL, Leg, legs
 
 from mitmgate.control.models import (
     Completed,
@@ -54,6 +54,7 @@ COUNTS = (1_000, 10_000, 100_000)
 FRAMES = 30
 RATE = 2_000
 ROUNDS, CALLS, CALL_RATE = 4, 300, 100
+SHAPE = Shape("json", 2_000)
 
 
 def state(decisions: int = 0) -> State:
@@ -283,25 +284,22 @@ def operators(folder: Path, count: int) -> None:
     raise RuntimeError("the proxy ended")
 
 
-def paced(connection: Connection) -> Iterator[float]:
+def paced(crowd: Crowd) -> Iterator[float]:
     """Make calls at CALL_RATE, each waiting for the one before; yield their seconds."""
     pause, begun = threading.Event(), time.perf_counter()
     for number in range(CALLS):
         pause.wait(max(0.0, begun + number / CALL_RATE - time.perf_counter()))
-        yield connection.call()
+        yield from crowd.run(SHAPE, calls=1).seconds
 
 
 def latency() -> None:
     seconds: dict[str, list[float]] = {"no console": [], "one console": []}
-    with legs(answer) as ways:
-        leg = ways["mitmgate"]
-        connection = Connection(leg)
-        for _ in range(CALLS):
-            connection.call()
+    with legs((FULL,)) as ways, closing(Crowd(ways[FULL], Http1, 1)) as crowd:
+        crowd.run(SHAPE, calls=CALLS)
         for _ in range(ROUNDS):
-            seconds["no console"] += list(paced(connection))
-            with console_on(leg):
-                seconds["one console"] += list(paced(connection))
+            seconds["no console"] += list(paced(crowd))
+            with console_on(ways[FULL]):
+                seconds["one console"] += list(paced(crowd))
     told = {}
     for name, values in seconds.items():
         told[name] = (statistics.median(values), statistics.quantiles(values, n=100)[98])

@@ -1,4 +1,7 @@
-"""How fast recorded calls of 2 KB are judged again, with every detector, and how memory grows.
+"""How fast recorded calls are judged again, with every detector, and how memory grows.
+
+A call of the first row carries as much text as most calls of tools do, one of the second 2 KB;
+it is prose, as are answers.
 
 The capture and its golden lines are made while they are read, so nothing of them is on the disk.
 ``--exchanges 100000 500000 1000000`` measures those numbers, each in a process of its
@@ -17,7 +20,9 @@ import resource
 import sys
 import tempfile
 import time
+from itertools import product
 from pathlib import Path
+from pydoc_data.topics import topics
 from typing import Any
 
 from mitmgate.policy.load import load_policy
@@ -28,6 +33,8 @@ from mitmgate.replay.merge import Merge, Window
 from mitmgate.serve.replaying import compare_lines, scanner_for
 
 GOAL_RATE = 3_000
+SIZES = (300, 2_000)
+PROSE = "\n".join(topics.values())[5_000:]
 MARK = 987_654_321
 POLICY = """\
 version: 1
@@ -60,13 +67,16 @@ OUTCOME: dict[str, Any] = {
 }  # fmt: skip
 
 
-def templates() -> tuple[list[str], list[str]]:
-    """Return the capture lines and the golden lines of one call, with MARK for its number."""
+def templates(size: int) -> tuple[list[str], list[str]]:
+    """Return the lines of capture and golden file of one call with so much text.
+
+    MARK stands for its number.
+    """
     place = {"exchange": MARK, "at": MARK}
-    arguments = {"path": f"/notes/{MARK}", "text": "plain words about gardens " * 70}
+    arguments = {"path": f"/notes/{MARK}", "text": PROSE[:size]}
     call = {"jsonrpc": "2.0", "id": MARK, "method": "tools/call",
             "params": {"name": "read_note", "arguments": arguments}}  # fmt: skip
-    content = [{"type": "text", "text": f"note {MARK}: " + "an ordinary answer " * 20}]
+    content = [{"type": "text", "text": f"note {MARK}: {PROSE[-400:]}"}]
     result = {"jsonrpc": "2.0", "id": MARK, "result": {"content": content}}
     request = {"type": "request", "agent": "10.0.0.7", "head": HEAD, "message": 0, "tunnel": None,
                "authority": "files.example", "body": {"text": json.dumps(call)}}  # fmt: skip
@@ -91,12 +101,12 @@ def fed(path: Path, first: str, lines: list[str], exchanges: int, last: str) -> 
         pipe.write(last)
 
 
-def replayed(exchanges: int, *, profiled: bool = False) -> None:
-    """Replay so many calls, and print the row of the table."""
+def replayed(exchanges: int, size: int, *, profiled: bool = False) -> None:
+    """Replay so many calls of so many characters, and print the row of the table."""
     policy = load_policy(POLICY, file="bench")
     scanner = scanner_for(policy)
     scanner.warm()
-    inputs, outcomes = templates()
+    inputs, outcomes = templates(size)
     close = _line({"type": "close", "lines": len(inputs) * exchanges + 1})
     with tempfile.TemporaryDirectory() as name:
         capture, golden = Path(name) / "capture", Path(name) / "golden"
@@ -123,7 +133,8 @@ def replayed(exchanges: int, *, profiled: bool = False) -> None:
     assert (compared.same, compared.exchanges) == (2 * exchanges, exchanges), compared
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(
-        f"{exchanges:10} {exchanges / wall:10.0f} {exchanges / cpu:12.0f} {memory:8.0f}", flush=True
+        f"{size:6} {exchanges:10} {exchanges / wall:10.0f} {exchanges / cpu:12.0f} {memory:8.0f}",
+        flush=True,
     )
     if profiled:
         pstats.Stats(profiler).sort_stats("tottime").print_stats(25)
@@ -136,10 +147,10 @@ def main() -> None:
     parser.add_argument("--profile", action="store_true")
     options = parser.parse_args()
     cores = f"{os.cpu_count()} cores, {sys.version.split()[0]}"
-    print(f" exchanges  a second  a CPU second  MiB RSS    ({cores})", flush=True)
-    for number in options.exchanges:
+    print(f"  text  exchanges  a second  a CPU second  MiB RSS    ({cores})", flush=True)
+    for size, number in product(SIZES, options.exchanges):
         process = multiprocessing.Process(
-            target=replayed, args=(number,), kwargs={"profiled": options.profile}
+            target=replayed, args=(number, size), kwargs={"profiled": options.profile}
         )
         process.start()
         process.join()
