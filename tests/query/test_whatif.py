@@ -46,6 +46,7 @@ def big(tool: str) -> tuple[str, str]:
     return READS, f"- {{id: big, tool: {tool}, where: {where}, then: deny}}\n    {READS}"
 
 
+PUSHES = "- {id: first, tool: push, then: ask}"
 FORCE = "{/arguments/force: {equals: true}}, then: deny"
 # sentence: the call, the edits, the change (None: none) and the rule
 CHANGES: dict[str, tuple[str, Edits, str | None, str]] = {
@@ -89,6 +90,25 @@ CHANGES: dict[str, tuple[str, Edits, str | None, str]] = {
         "denied", "paste"),
     "a policy that enforces nothing any more": (
         "other", (("version: 1", "version: 1\nmode: shadow"),), "allowed", "otherwise"),
+    "a rule gets another name": ("read", ((READS, READS.replace("reads", "looks")),), None, ""),
+    "a rule with a where gets another name": (
+        "force", (("id: no-force", "id: never-force"),), None, ""),
+    "the rule below comes first": (
+        "force", (("    - {id: no-force", f"    {PUSHES}\n    - {{id: no-force"),),
+        "asked", "first"),
+    "the rule below comes first, and says the same": (
+        "push", (("    - {id: no-force", f"    {PUSHES}\n    - {{id: no-force"),), None, ""),
+    "a rule decides nothing any more": (
+        "read", ((READS, READS.replace("then", "mode: shadow, then")),), "denied", "reads"),
+    "a rule that decides nothing is new": (
+        "read", ((READS, f"- {{id: try, tool: get*, mode: shadow, then: deny}}\n    {READS}"),),
+        None, ""),
+    "a host rule that decides nothing is new": (
+        "docs", (("- {id: docs", "- {id: try, host: docs.example, mode: shadow, then: deny}"
+                  "\n    - {id: docs"),), None, ""),
+    "a host rule comes before another one": (
+        "docs", (("- {id: docs", "- {id: first, host: docs.example, then: ask}\n    - {id: docs"),),
+        "asked", "first"),
     "a comment": ("read", (("version: 1", "version: 1  # now"),), None, ""),
 }  # fmt: skip
 
@@ -226,3 +246,25 @@ def test_an_exit_code_says_whether_more_gets_through() -> None:
     assert {kind: one.exit_code for kind, one in codes.items()} == {
         "allowed": 3, "unredacted": 3, "asked": 1, "undecidable": 1}  # fmt: skip
     assert Tally(0, 1).exit_code == 0
+
+
+LIMIT = ("methods: [GET, PUT, POST]", "max_session: 1KB")
+ABOVE = ("{id: docs", "{id: above, host: docs.example, paths: /b, then: deny}\n    - {id: docs")
+# sentence: the edits after, what is told of a request that a budget counts
+BUDGETS: dict[str, tuple[Edits, str | None]] = {
+    "the same budget by another name": ((LIMIT, ("id: docs", "id: papers")), None),
+    "another limit": (((LIMIT[0], "max_session: 2KB"),), "undecidable"),
+    "less is counted for it: a rule above takes some": ((LIMIT, ABOVE), "undecidable"),
+    "more is counted for it": (
+        (LIMIT, ("host: docs.example", "host: [docs.example, more.example]")),
+        "undecidable",
+    ),
+}
+
+
+@pytest.mark.parametrize("sentence", BUDGETS)
+def test_what_a_budget_has_counted_by_then(sentence: str) -> None:
+    after, kind = BUDGETS[sentence]
+    row = recorded(CALLS["docs"], LIMIT)
+    found = WhatIf(changed_policy(LIMIT), changed_policy(*after)).change(row)
+    assert (None if found is None else found.kind) == kind

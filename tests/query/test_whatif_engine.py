@@ -30,11 +30,15 @@ from judging import call
 
 from mitmgate.cli import whatif as command
 from mitmgate.errors import ConfigError
+from mitmgate.policy.compiled import Policy
 from mitmgate.query.changes import Tally
 from mitmgate.query.records import Damage
 from mitmgate.query.seeking import records_since
 from mitmgate.query.whatif import WhatIf, tally_records
+from mitmgate.record.audit import TORN_NOTE
 from mitmgate.record.lines import encode_line, timestamp
+from mitmgate.replay.entries import CaptureLine
+from mitmgate.serve.replaying import read_lines_for
 from mitmgate.serve.whatif import Pace, Traffic, whatif
 
 WEEK = 7 * 86_400
@@ -247,3 +251,95 @@ def test_reading_from_a_time_on_misses_nothing(count: int, since: int) -> None:
         assert [t for t in times if t >= timestamp(since)] == [
             timestamp(n) for n in range(since, count)]  # fmt: skip
         assert len(found) - max(0, count - since) < 120
+
+
+def hole(path: Path, kind: str) -> None:
+    """Let the only exchange of a capture have no end, or a cut before it, or leave it whole."""
+    header, request, end, _ = (json.loads(line) for line in path.read_text().splitlines())
+    cut = {**end, "type": "cut", "bytes": 9}
+    lines = {
+        "whole": [header, request, end],
+        "cut": [header, request, cut, end],
+        "begun": [header, request],
+        "carried": [header, request | {"carried": True}, end],
+    }[kind]
+    lines.append({"type": "close", "lines": len(lines)})
+    path.write_bytes(b"".join(map(encode_line, lines)))
+
+
+# sentence: what the capture holds, how many decisions come from it, how many from records
+HOLES: dict[str, tuple[str, int, int]] = {
+    "all of an exchange is known": ("whole", 1, 0),
+    "what came behind a cut is judged from its record": ("cut", 1, 1),
+    "what has not ended is judged from its record": ("begun", 1, 1),
+    "what began in a segment that is gone is judged from its records": ("carried", 0, 2),
+}
+
+
+@pytest.mark.parametrize("sentence", HOLES)
+def test_records_of_what_a_capture_does_not_hold_count(sentence: str, tmp_path: Path) -> None:
+    kind, with_bodies, from_records = HOLES[sentence]
+    [one] = reads(1)
+    hole(write_capture(tmp_path / "captures", [one]), kind)
+    row = recorded(one)
+    came = {"id": "r-0.1", "kind": "answer", "rule": "answer", "code": "answer"}
+    write_audit(tmp_path, [row, row | came | {"time": timestamp(NOW + 5)}])
+    out = f"{READS}\n    - {{id: out, phase: result, tool: get*, then: deny}}"
+    found = told(tmp_path, (READS, out))
+    assert (found.with_bodies, found.decisions) == (with_bodies, with_bodies + from_records)
+    assert found.counts["denied"] == (from_records > 0), "the answer is denied now"
+
+
+def test_a_question_is_one_whether_a_capture_or_a_record_tells_of_it(tmp_path: Path) -> None:
+    asked = [call("get_x", {}, host="new.example", exchange=f"q-{n}") for n in range(4)]
+    write_audit(tmp_path, [recorded(one) for one in asked])
+    write_capture(tmp_path / "captures", asked[:2])
+    before = ("unknown_servers: ask", "unknown_servers: deny")
+    traffic = Traffic(tmp_path / "audit" / "audit.jsonl", (tmp_path / "captures",),
+                      NOW - WEEK, NOW)  # fmt: skip
+    found = whatif(changed_policy(before), changed_policy(), traffic)
+    assert (found.decisions, found.with_bodies) == (4, 2)
+    assert found.counts["asked"] == 1
+
+
+LONG: dict[str, tuple[bytes, int, int]] = {
+    "a line that is longer than any record": (b"x" * 3_000_000 + b"\n", 2, 1),
+    "a line that was torn, and the note of it": (
+        b'{"v":1,"ty\n' + encode_line({"v": 1, "type": "note", "time": timestamp(NOW),
+                                       "note": TORN_NOTE}), 2, 0),
+    "a line that is being written": (b"", 2, 0),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("seek", [True, False])
+@pytest.mark.parametrize("sentence", LONG)
+def test_damaged_lines_hide_none_that_follow(sentence: str, seek: bool, tmp_path: Path) -> None:
+    damage, decisions, damaged = LONG[sentence]
+    first, second = (encode_line(recorded(one)) for one in reads(2))
+    path = write_audit(tmp_path, [])
+    path.write_bytes(first + damage + second + b'{"v":1,"type":"deci')
+    found = whatif(changed_policy(), changed_policy((READS, "")),
+                   Traffic(path, (), NOW - WEEK, NOW), seek=seek)  # fmt: skip
+    assert (found.decisions, found.damaged, found.counts["denied"]) == (
+        decisions, damaged, decisions)  # fmt: skip
+
+
+def test_a_segment_that_is_gone_or_has_no_line_yet_is_no_trouble(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calls = reads(3)
+    write_audit(tmp_path, [recorded(one) for one in calls])
+    gone = write_capture(tmp_path / "oldest", calls[:1])
+    write_capture(tmp_path / "captures", calls[1:2])
+    (tmp_path / "captures" / "capture-z.jsonl").touch()
+
+    def vanishing(file: Path, policy: Policy) -> Iterator[CaptureLine]:
+        if file == gone:
+            gone.unlink()
+        return read_lines_for(file, policy)
+
+    monkeypatch.setattr("mitmgate.serve.whatif.read_lines_for", vanishing)
+    captures = tmp_path / "oldest", tmp_path / "captures"
+    traffic = Traffic(tmp_path / "audit" / "audit.jsonl", captures, NOW - WEEK, NOW)
+    found = whatif(changed_policy(), changed_policy((READS, "")), traffic)
+    assert (found.with_bodies, found.decisions, found.counts["denied"]) == (1, 3, 3)

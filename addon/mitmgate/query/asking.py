@@ -6,9 +6,13 @@ arguments, headers or bodies.
 
 from __future__ import annotations
 
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Final
 
+from mitmgate.judge.authorization import PROTOCOL as OAUTH
+from mitmgate.judge.delegations import METHOD as DELEGATED
 from mitmgate.judge.effects import ALLOWED, cannot_wait, weigh
 from mitmgate.policy.call import Call, EgressCall
 from mitmgate.policy.compiled import Policy
@@ -24,6 +28,7 @@ from mitmgate.policy.unsure import (
     egress_rules_on,
     result_decision_on,
 )
+from mitmgate.policy.unsure_settings import Standing
 from mitmgate.policy.verdict import Decision, Verdict
 from mitmgate.query.changes import Side
 from mitmgate.query.rows import Row
@@ -38,26 +43,29 @@ _NOTIFIED: Final = "notifications/"
 _ENFORCED: Final = frozenset({"locked", "locked_hidden", "ambiguous_key"})
 _METADATA: Final = "/.well-known/"
 _DNS: Final = "dns_over_https"
+_AUTHORIZED: Final = "server-auth"
 
 
 @dataclass(frozen=True, slots=True)
 class Asked:
     """A *policy* that is asked about *row*, and the *server* that it takes the endpoint for.
 
-    ``server`` is None where it has no name for it.
+    ``server`` is None where it has no name for it. ``standing`` says whom it takes the agent for.
     """
 
     policy: Policy
     row: Row
     server: str | None
+    standing: Standing = "known"
 
 
 def side_of(asked: Asked, unknowns: Unknowns) -> Side | None:
     """Return what the policy says where *unknowns* are so; None: nothing kept tells."""
-    row, policy = asked.row, asked.policy
-    refused = _refused_agent(policy, row)
-    if refused is not None:
-        return refused
+    row, policy, standing = asked.row, asked.policy, asked.standing
+    if standing in ("agent_required", "agent_refused"):
+        return Side(Verdict.DENY, standing, (), Verdict.DENY)
+    if standing == "other":
+        return None
     if row.kind == "connect":
         return _tunnel(policy, row)
     decision = _decision(asked, unknowns)
@@ -142,6 +150,7 @@ def _egress(asked: Asked, unknowns: Unknowns) -> Decision:
     if _is_metadata(policy, row, decision) and unknowns.holds("plain metadata"):
         decision = replace(decision, verdict=Verdict.ALLOW, rule="server-metadata",
                            code="housekeeping")  # fmt: skip
+    decision = _authorization(asked, decision, unknowns)
     if decision.verdict is Verdict.DENY:
         return decision
     own, floor = egress_rules_on(policy, kept, unknowns)
@@ -150,8 +159,8 @@ def _egress(asked: Asked, unknowns: Unknowns) -> Decision:
         return _denied(decision, "websocket_refused")
     if _asks_dns(row) and not (opens and opens.dns):
         return _denied(decision, _DNS)
-    for rule in (floor, own):
-        if rule is not None and _is_spent(rule, unknowns):
+    for rule, layer in ((floor, policy.locked_egress), (own, policy.egress_rules)):
+        if rule is not None and _is_spent(rule, layer, unknowns):
             return _denied(replace(decision, rule=rule.id), "session_budget")
     return decision
 
@@ -161,16 +170,48 @@ def _request(asked: Asked) -> KeptRequest:
     groups = policy.agents.groups_of(subject.agent)
     call = EgressCall(
         subject.agent, subject.host, subject.port, subject.method, row.path or "/", groups,
-        row.at, protocol=subject.protocol or "http",
+        row.at, protocol=_protocol(row),
     )  # fmt: skip
     return KeptRequest(call, exact=row.path is not None)
 
 
+def _protocol(row: Row) -> str:
+    spoken = row.subject.protocol
+    return "http" if spoken is None or spoken == OAUTH else spoken
+
+
+def _is_undecided(decision: Decision) -> bool:
+    last = (decision.rule, decision.code) == ("otherwise", "otherwise")
+    return last and decision.verdict is not Verdict.ALLOW
+
+
+def _authorization(asked: Asked, decision: Decision, unknowns: Unknowns) -> Decision:
+    """Return *decision* where no rule made it and this is, or may be, OAuth of a server."""
+    row, policy = asked.row, asked.policy
+    if not _is_undecided(decision):
+        return decision
+    if is_oauth(row):  # whose it is: see WhatIf
+        return replace(decision, verdict=row.verdict, rule=row.rule, code=row.code)
+    host, port = row.subject.host, row.subject.port
+    there = row.scheme == "https" and any(one.matches(host) for one in policy.auth_hosts.values())
+    if (there or policy.serves_origin(host, port)) and unknowns.holds("authorization"):
+        return replace(decision, verdict=Verdict.ALLOW, rule=_AUTHORIZED, code="housekeeping")
+    return decision
+
+
+def is_oauth(row: Row) -> bool:
+    """Tell whether *row* was decided as OAuth of a server, and by no rule."""
+    return row.rule in (_AUTHORIZED, "auth_host")
+
+
+def is_delegated(row: Row) -> bool:
+    """Tell whether *row* hands MCP servers over to a model API."""
+    return (row.subject.tool or "").startswith(f"{DELEGATED}:")
+
+
 def _is_metadata(policy: Policy, row: Row, decision: Decision) -> bool:
-    undecided = (decision.rule, decision.code) == ("otherwise", "otherwise")
     return (
-        undecided
-        and decision.verdict is not Verdict.ALLOW
+        _is_undecided(decision)
         and row.subject.method in ("GET", "HEAD", "OPTIONS")
         and (row.path or "").startswith(_METADATA)
         and policy.serves_origin(row.subject.host, row.subject.port)
@@ -183,9 +224,22 @@ def _asks_dns(row: Row) -> bool:
     return row.code == _DNS or "doh" in row.subject.tags or path.endswith("/dns-query")
 
 
-def _is_spent(rule: EgressRule, unknowns: Unknowns) -> bool:
+def _is_spent(rule: EgressRule, layer: Sequence[EgressRule], unknowns: Unknowns) -> bool:
     limit = rule.max_session
-    return limit is not None and unknowns.holds(("spent", rule.id, limit))
+    if limit is None:
+        return False
+    # What was counted for it depends on the rules above; what they are called makes no difference.
+    above = takewhile(lambda one: one.id != rule.id, layer)
+    return unknowns.holds(("spent", limit, *map(_target, above), _target(rule)))
+
+
+def _target(rule: EgressRule) -> Hashable:
+    who = rule.circumstances
+    agents = None if who.agents is None else who.agents.texts
+    return (
+        rule.hosts, rule.methods, rule.ports, rule.paths, rule.protocols, rule.max_request,
+        rule.verdict, rule.effects.shadow, agents, who.groups, who.window,
+    )  # fmt: skip
 
 
 def _denied(decision: Decision, code: str) -> Decision:
@@ -204,13 +258,6 @@ def _tunnel(policy: Policy, row: Row) -> Side | None:
     if rule is None or not is_usual_port(policy, call.host, call.port):
         return None
     return Side(Verdict.ALLOW, rule.id, (), Verdict.ALLOW)
-
-
-def _refused_agent(policy: Policy, row: Row) -> Side | None:
-    agent = row.subject.agent
-    if not policy.require_agents or agent in policy.agents.names:
-        return None
-    return Side(Verdict.DENY, "agent_required", (), Verdict.DENY)
 
 
 def _remembered(row: Row, decision: Decision) -> Decision:

@@ -34,8 +34,14 @@ type Record = Mapping[str, Any]
 
 def read_records(path: Path) -> Iterator[Record | Damage]:
     """Yield what *path* holds. A last line without its end is being written: it is left out."""
+    with _open(path) as file:
+        yield from records_in(file)
+
+
+def records_in(file: IO[bytes]) -> Iterator[Record | Damage]:
+    """Yield what *file* holds from where it stands; lines are counted from there."""
     damage: Damage | None = None
-    for item in _lines(path):
+    for item in _lines(file):
         if damage is not None:
             noted = not isinstance(item, Damage) and item.get("note") == TORN_NOTE
             yield replace(damage, noted=noted)
@@ -46,16 +52,15 @@ def read_records(path: Path) -> Iterator[Record | Damage]:
         yield damage
 
 
-def _lines(path: Path) -> Iterator[Record | Damage]:
-    with _open(path) as file:
-        number = 0
-        while line := file.readline(_LONGEST):
-            number += 1
-            if line.endswith(b"\n"):
-                yield parse_record(line, number)
-            elif len(line) == _LONGEST:
-                yield Damage(number, "the line is too long")
-                _skip_line(file)
+def _lines(file: IO[bytes]) -> Iterator[Record | Damage]:
+    number = 0
+    while line := file.readline(_LONGEST):
+        number += 1
+        if line.endswith(b"\n"):
+            yield parse_record(line, number)
+        elif len(line) == _LONGEST:
+            yield Damage(number, "the line is too long")
+            _skip_line(file)
 
 
 def follow_records(

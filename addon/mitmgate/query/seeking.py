@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Final
 
-from mitmgate.query.records import Damage, Record, parse_record
+from mitmgate.query.records import Damage, Record, parse_record, records_in
 
 _LONGEST: Final = 1024 * 1024
 _SLACK: Final = 1024 * 1024
@@ -22,11 +22,9 @@ def records_since(path: Path, since: str) -> Iterator[Record | Damage]:
     with path.open("rb") as file:
         file.seek(max(0, _place(file, since) - _SLACK))
         if file.tell():
-            file.readline(_LONGEST)
-        number = 0
-        while (line := file.readline(_LONGEST)).endswith(b"\n"):
-            number += 1
-            yield parse_record(line, number)
+            while (line := file.readline(_LONGEST)) and not line.endswith(b"\n"):
+                pass
+        yield from records_in(file)
 
 
 def _place(file: IO[bytes], since: str) -> int:
