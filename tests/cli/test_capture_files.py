@@ -11,7 +11,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from captures import BEARER, KEY, POLICY, STARTED, record
+from captures import BEARER, KEY, POLICY, STARTED, TRAFFIC, record
 from mitmproxy import http, websocket
 from mitmproxy.connection import Client, Server
 from mitmproxy.io import FlowReader, FlowWriter, tnetstring
@@ -24,10 +24,13 @@ from mitmgate.mitm.flows import index_flows
 from mitmgate.policy.load import load_policy
 from mitmgate.record.capture import golden_path
 from mitmgate.record.meta import meta_path, read_meta
+from mitmgate.scan.canary import Canary
+from mitmgate.serve.canaries import save_canaries
 from mitmgate.serve.importing import as_capture, is_foreign
 from mitmgate.serve.replaying import run_files
 
 SAME, UNUSABLE = 0, 2
+OTHER_CALL = json.dumps({"force": True, "key": KEY[:-1] + "3", "was": "[aws-access-key:1]"})
 
 
 @pytest.fixture(scope="module")
@@ -153,6 +156,76 @@ def test_a_flow_that_was_changed_is_judged_as_it_is_now(
         line["verdict"] for line in golden if line["tool"] == "push" and line["kind"] == "request"
     }
     assert pushes == {"ask"}
+
+
+def test_one_changed_flow_takes_no_placeholder_of_the_others(
+    exported: Path, take: Callable[..., int], tmp_path: Path, policy: Path, capture: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    flows = _flows(exported)
+    flows[2].request.text = (flows[2].request.text or "").replace('{"force": true}', OTHER_CALL)
+    assert take(_write(tmp_path / "changed.mitm", flows[2], *flows[:2], _call(at=1.0))) == SAME
+    told = capsys.readouterr().out
+    assert "4 exchanges" in told
+    assert "1 flows came from a capture and were changed" in told
+    before, after = _lines(capture), _lines(tmp_path / "b.jsonl")
+    kept = [line for line in before if line.get("exchange") in (1, 2)]
+    assert [line for line in after if line.get("exchange") in (1, 2)] == kept
+    new = [line for line in after if line.get("exchange", 0) > 2]
+    numbers = {(item["rule"], item["number"]) for line in new for part in ("body", "head")
+               for item in line.get(part, {}).get("redactions", ())}  # fmt: skip
+    assert ("secret.aws-access-key", 1) not in numbers
+    assert ("secret.aws-access-key", 2) in numbers
+    assert "[aws-access-key:1]" in json.dumps(new)
+    assert KEY[:-1] not in (tmp_path / "b.jsonl").read_text()
+    assert _replay(tmp_path / "b.jsonl", policy) == SAME
+
+
+def test_what_a_changed_flow_claims_is_no_secret_of_another_capture(
+    exported: Path, take: Callable[..., int], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    flows = _flows(exported)
+    for line in flows[1].metadata["mitmgate"]["capture"]:
+        line[1] = (
+            line[1]
+            .replace('"force":false', f'"force":"{KEY}"')
+            .replace(r"\"force\": false", rf"\"force\": \"{KEY}\"")
+        )
+    flows[2].request.text = "{}"
+    assert take(_write(tmp_path / "forged.mitm", *flows)) == UNUSABLE
+    assert "forged.mitm" in capsys.readouterr().err
+    assert not (tmp_path / "b.jsonl").exists()
+
+
+def test_flows_of_two_captures_are_told_apart(
+    exported: Path, take: Callable[..., int], tmp_path: Path, policy: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    other = record(tmp_path / "other", TRAFFIC[:1])
+    assert invoke(["capture", "export", str(other), "--out", str(tmp_path / "o.mitm")]) == SAME
+    both = _flows(exported) + _flows(tmp_path / "o.mitm")
+    for line in both[-1].metadata["mitmgate"]["capture"]:
+        line[1] = line[1].replace('"run":"a"', '"run":"b"')
+    assert take(_write(tmp_path / "both.mitm", *both)) == SAME
+    told = capsys.readouterr().out
+    assert "4 exchanges" in told
+    assert "1 flows came from another capture" in told
+    assert _replay(tmp_path / "b.jsonl", policy) == SAME
+
+
+def test_a_planted_canary_is_found_in_what_is_imported(
+    take: Callable[..., int], tmp_path: Path, policy: Path
+) -> None:
+    (tmp_path / "state").mkdir(mode=0o700)
+    bait = Canary("bait", "password", ("plain-words-as-bait",), "the bin", "2026-01-01")
+    save_canaries(tmp_path / "state", [bait])
+    assert take(_write(tmp_path / "f.mitm", _call(text="it is plain-words-as-bait"))) == SAME
+    made = tmp_path / "b.jsonl"
+    written = made.read_text() + golden_path(made).read_text() + meta_path(made).read_text()
+    assert "plain-words-as-bait" not in written
+    assert "[credential:1]" in written
+    assert '["canary.bait","/params/arguments/q"]' in golden_path(made).read_text()
+    assert _replay(made, policy) == SAME
 
 
 def test_lines_in_the_metadata_are_anybodys_word(
@@ -319,4 +392,4 @@ def test_a_flow_file_with_any_bytes_changed_is_read_or_refused(tmp_path: Path) -
             data[random.randrange(len(data))] = random.randrange(256)
         (tmp_path / "f").write_bytes(data)
         index = index_flows(tmp_path / "f", lambda flow: inputs_of(flow, "1"))
-        assert index.places or index.problem or index.skipped
+        assert index.kept or index.others or index.problem or index.skipped

@@ -127,7 +127,7 @@ def test_an_input_is_an_argument_and_never_a_command(rules: Path) -> None:
     values = {**dict.fromkeys(defaults(), HOSTILE), "captures": f"-x {HOSTILE}"}
     check, verify, replay = calls_of_the_action(rules, values)
     assert check == ["check", "--", HOSTILE]
-    assert verify == ["capture", "verify", "--", f"-x {HOSTILE}"]
+    assert verify == ["capture", "verify", "--policy", HOSTILE, "--", f"-x {HOSTILE}"]
     assert replay == [
         "replay", "--policy", HOSTILE, "--junit", HOSTILE, "--coverage", "--fail-under", HOSTILE,
         "--", f"-x {HOSTILE}",

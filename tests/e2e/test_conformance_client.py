@@ -15,6 +15,7 @@ import pytest
 from client_legs import Legs, forward_gate, legs
 from conformance import REVISIONS, Outcome, difference, table_rows
 from peers import needs_peers
+from recorded import kept, replay_recorded
 
 pytestmark = [needs_peers, pytest.mark.timeout(300)]  # one of these is dozens of programs
 
@@ -69,8 +70,10 @@ def test_without_us_the_client_passes_every_scored_scenario(direct: Outcome, rev
 def test_through_the_proxy_every_check_ends_as_it_does_directly(
     suite: Legs, revision: str, direct: Outcome, tmp_path: Path
 ) -> None:
+    before = len(kept().sums)
     with forward_gate(tmp_path, suite.upstream_ca) as gate:
         forward = suite.forward(revision, gate)
+    assert len(kept().sums) == before + 1
     assert difference(direct, forward) == []
     assert forward.code == 0, forward.log
     assert len(ports(gate.audit())) == SCENARIOS[revision]
@@ -86,4 +89,7 @@ def test_behind_reverse_gates_every_check_ends_as_it_does_directly(
     audits = list(suite.gates(revision).glob("*/state/audit/audit.jsonl"))
     lines = [line for audit in audits for line in audit.read_text().splitlines()]
     assert len(audits) == len(ports([json.loads(line) for line in lines])) == SCENARIOS[revision]
+    gates = [audit.parents[2] for audit in audits]
+    again = [replay_recorded(gate / "captures", gate / "policy.yaml") for gate in gates]
+    assert again == [1] * len(gates)
     assert_told(REVERSE, revision, reverse)

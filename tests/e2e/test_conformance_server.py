@@ -17,6 +17,7 @@ import pytest
 from conformance import REVISIONS, Outcome, difference, read_checks, table_rows
 from harness import Gate, ended
 from peers import CONFORMANCE, NODE, needs_peers
+from recorded import kept
 
 from mitmgate.demo.pki import make_pki
 
@@ -67,6 +68,14 @@ def suite(url: str, revision: str, results: Path, environment: dict[str, str]) -
     )  # fmt: skip
     summary = done.stdout.rpartition("=== SUMMARY ===")[2] + done.stderr
     return Outcome(done.returncode, read_checks(results, kind="server-"), summary)
+
+
+@pytest.fixture(autouse=True)
+def _each_gate_is_replayed(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a gate recorded replays to the same: it is stopped and replayed before this ends."""
+    before = len(kept().sums)
+    yield
+    assert len(kept().sums) == before + ("start_gate" in request.fixturenames)
 
 
 @pytest.fixture(scope="module")

@@ -5,13 +5,33 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
+from recorded import replay_recorded
+
+# The command itself, whose folder stays where it was made: in the one that is named.
+KEPT = """
+import functools, sys, tempfile
+tempfile.tempdir = sys.argv[1]
+tempfile.TemporaryDirectory = functools.partial(tempfile.TemporaryDirectory, delete=False)
+from mitmgate.cli.app import invoke
+sys.exit(invoke(["demo"]))
+"""
 
 
-def test_the_demo_shows_every_decision_and_replays_to_the_same() -> None:
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder with a name that is short enough for the sockets in it."""
+    with tempfile.TemporaryDirectory(prefix="mg-") as name:
+        yield Path(name)
+
+
+def test_the_demo_shows_every_decision_and_replays_to_the_same(folder: Path) -> None:
     done = subprocess.run(
-        [sys.executable, "-m", "mitmgate", "demo"], stdin=subprocess.DEVNULL, capture_output=True,
+        [sys.executable, "-c", KEPT, str(folder)], stdin=subprocess.DEVNULL, capture_output=True,
         text=True, timeout=100, check=False, process_group=0,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
@@ -29,6 +49,8 @@ def test_the_demo_shows_every_decision_and_replays_to_the_same() -> None:
         "approved by",
     ]
     assert [text for text in told if text not in done.stdout] == []
+    (kept,) = folder.glob("mitmgate-demo-*")
+    assert replay_recorded(kept / "captures", kept / "policy.yaml") == 1
 
 
 def test_nothing_of_the_demo_stays_behind() -> None:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given, settings
@@ -49,6 +50,12 @@ UNKNOWN: dict[str, tuple[str, str]] = {
     "a password of a command": (f"curl -u me:{WORDS} https://h/", WORDS),
     "a member of JSON": (f'{{"password": "{WORDS}"}}', WORDS),
     "a digest": ("3f786850e387550fdab836ed7e6dc881de23001b",) * 2,
+    "a bearer in percent signs": ("".join(f"%{ord(char):02X}" for char in RANDOM), RANDOM),
+    "a bearer in escapes": ("".join(f"\\u{ord(char):04x}" for char in RANDOM), RANDOM),
+    "a bearer in hex": (RANDOM.encode().hex(), RANDOM),
+    "a password quoted twice": (quote(quote(f"password={WORDS}", safe="")), WORDS),
+    "a PIN that is a number": ('{"a": 1, "otp": [48213377, 2]}', "48213377"),
+    "a PIN in JSON in JSON": (json.dumps({"a": json.dumps({"pin": 48213377})}), "48213377"),
 }  # fmt: skip
 
 

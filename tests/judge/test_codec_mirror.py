@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from judging import SERVER, post, scanner
+from leaks import left
 
 from mitmgate.judge.codec import decode_input, encode_input
 from mitmgate.judge.inputs import AnswerInput, EndInput, Input, RequestInput
@@ -73,6 +74,17 @@ def test_a_parameter_header_says_what_the_argument_says(
         assert repeated == told
     else:
         assert repeated == header
+
+
+@pytest.mark.parametrize("header", ["48213377", "48213377.0", _packed("48213377")])
+def test_a_secret_number_is_written_in_neither(header: str) -> None:
+    call = _call({"region": {"pin": 48213377}}, region=header)
+    written = json.dumps(encode_input(call, Redactor(scanner(), key=b"r" * 32)))
+    assert left([written], ["48213377"]) == []
+    again = decode_input(json.loads(written), "1", scanner().sample_for)
+    assert isinstance(again, RequestInput)
+    told = json.loads(again.body)["params"]["arguments"]["region"]["pin"]
+    assert again.head.get("mcp-param-region") == str(told)
 
 
 def test_a_header_that_repeats_nothing_is_opaque() -> None:

@@ -107,6 +107,7 @@ class Gate:
         (self.folder / "policy.yaml").write_text(policy)
         arguments = ["mitmgate", "run", "--listen", "127.0.0.1:0", "--state-dir", str(state),
                      "--policy", str(self.folder / "policy.yaml"),
+                     "--capture", str(self.folder / "captures"),
                      "--upstream-ca", str(folder / "upstream.pem"),
                      "--mode", f"reverse:{parts.scheme}://{parts.netloc}"]  # fmt: skip
         reading, writing = os.pipe()

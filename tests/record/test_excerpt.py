@@ -13,6 +13,8 @@ from captures import BEARER, KEY, POLICY, call, record, result
 from mitmgate.cli.app import invoke
 from mitmgate.judge.inputs import EndInput, Input
 from mitmgate.record.capture import golden_path
+from mitmgate.record.excerpt import find_excerpt
+from mitmgate.record.meta import read_meta
 from mitmgate.scan.engine import Scanner
 
 
@@ -99,3 +101,51 @@ def test_the_exchange_that_is_being_written_is_whole_lines(
     assert make("a-3") == 0
     assert invoke(["replay", str(folder / "made.jsonl"), "--policy",
                    str(folder / "policy.yaml")]) == 0  # fmt: skip
+
+
+def _stream(scanner: Scanner, folder: Path, *, ends: bool) -> Path:
+    """Write a capture of a call whose answer comes late, and cut the file where it does."""
+    traffic: list[Input] = [call("b-1", "get", {}), result("b-1", "late"), EndInput("b-1")]
+    path = record(folder / "captures", traffic, scanner=scanner)
+    lines = path.read_text().splitlines(keepends=True)
+    close = '{"type":"close","lines":2}\n' if ends else lines[2][:40]
+    path.write_text("".join([*lines[:2], close]))
+    return path
+
+
+@pytest.mark.parametrize("ends", [True, False], ids=["in the next segment", "still to come"])
+def test_an_exchange_whose_end_is_elsewhere_is_cut_there(
+    tmp_path: Path, scanner: Scanner, ends: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _stream(scanner, tmp_path, ends=ends)
+    out, policy = tmp_path / "made.jsonl", tmp_path / "policy.yaml"
+    policy.write_text(POLICY)
+    source = str(tmp_path / "captures")
+    assert invoke(["capture", "--from-audit", "b-1", "--captures", source, "--out", str(out)]) == 0
+    assert "its end is in another segment, or still to come" in capsys.readouterr().out
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [line["type"] for line in lines] == ["capture", "request", "cut", "close"]
+    meta = read_meta(out)
+    assert meta is not None
+    assert (meta.complete, meta.sha256) == (False, None)
+    golden = [json.loads(line) for line in golden_path(out).read_text().splitlines()]
+    assert [line["message"] for line in golden] == ["0"], "of what is missing nothing is expected"
+    assert invoke(["replay", str(out), "--policy", str(policy)]) == 0
+    weaker = POLICY.replace("id: reads, tool: [get, list]", "id: reads, tool: list")
+    policy.write_text(weaker)
+    assert invoke(["replay", str(out), "--policy", str(policy)]) == 1
+
+
+def test_inputs_whose_golden_lines_are_still_being_written_are_left_out(
+    tmp_path: Path, scanner: Scanner
+) -> None:
+    traffic: list[Input] = [call("b-1", "get", {}), result("b-1", f"found {KEY}")]
+    path = record(tmp_path / "captures", traffic, scanner=scanner)
+    path.write_text(path.read_text().rpartition('{"type":"close"')[0])
+    golden = golden_path(path).read_text().splitlines(keepends=True)
+    assert len(golden) == 2
+    golden_path(path).write_text(golden[0])
+    found = find_excerpt([path], "b-1")
+    assert found is not None
+    assert [line["type"] for line in found.lines] == ["capture", "request", "cut"]
+    assert not found.complete

@@ -17,9 +17,11 @@ from mitmgate.errors import ConfigError
 from mitmgate.judge import recording as recordings
 from mitmgate.judge.choosing import KEEP_ALL, Keep, parse_choice
 from mitmgate.judge.inputs import EndInput, EventInput, Input
+from mitmgate.judge.judge import Judge
 from mitmgate.judge.recording import Recording
+from mitmgate.policy.load import load_policy
 from mitmgate.record.capture import CaptureWriter, Sink, golden_path
-from mitmgate.record.ring import Ring, holds_state, parse_ring, prune
+from mitmgate.record.ring import Carrier, Ring, holds_state, parse_ring, prune
 from mitmgate.scan.engine import Scanner
 from mitmgate.wire.http import AnswerHead
 
@@ -245,3 +247,70 @@ def test_what_begins_a_session_holds_state() -> None:
     assert holds_state(body("initialize"))
     assert holds_state(body("tools/list"))
     assert not holds_state(body("tools/call"))
+
+
+def _request(number: int) -> dict[str, Any]:
+    return {"type": "request", "exchange": number, "agent": "a", "body": {"text": "x"},
+            "head": {"host": "h", "port": 443}}  # fmt: skip
+
+
+LATE: dict[str, tuple[str, list[str]]] = {
+    "an answer to one call is not carried on without the call": ("resolution", []),
+    "an answer for calls to come is: others are known by their number": ("grant", ["grant"]),
+    "an end is not carried on": ("end", []),
+    "a cut is not carried on": ("cut", []),
+}
+
+
+@pytest.mark.parametrize("sentence", LATE)
+def test_what_comes_late_to_an_exchange_that_is_not_carried(sentence: str) -> None:
+    kind, carried = LATE[sentence]
+    carrier = Carrier()
+    carrier.note(_request(1), 100)
+    carrier.note({"type": "end", "exchange": 1}, 20)
+    assert not carrier.knows(1)
+    carrier.note({"type": kind, "exchange": 1, "answer": "allow"}, 30)
+    assert [line["type"] for line in carrier.carried()] == carried
+    assert not carrier.knows(1)
+
+
+def test_late_answers_do_not_add_up() -> None:
+    carrier = Carrier()
+    for number in range(3_000):
+        carrier.note({"type": "grant", "exchange": number, "answer": "allow"}, 30)
+    assert len(list(carrier.carried())) == 1_000
+
+
+def test_more_exchanges_with_holes_than_are_remembered_are_all_cut(
+    tmp_path: Path, scanner: Scanner
+) -> None:
+    writer = CaptureWriter(tmp_path / "c", header=HEADER)
+    keep = Keep(parse_choice(("method:*",)))
+    made = Recording(writer, scanner, clock=lambda: STARTED, started=STARTED, keep=keep)
+    judge = Judge(load_policy(POLICY, file="p.yaml"), scanner)
+
+    def take(given: Input) -> None:
+        outcome = judge.conclude(judge.prepare(given), now=STARTED)
+        assert made.input(given, now=STARTED)
+        assert outcome is None or made.outcome(outcome)
+
+    names = [f"c-{number:x}" for number in range(1_200)]
+    for name in names:
+        take(call(name, "get", {}))
+    real, writer.offer = writer.offer, lambda *_, **__: False  # type: ignore[method-assign]
+    made._intake._offer = writer.offer
+    for name in names:
+        take(result(name, "dropped"))
+    made._intake._offer = writer.offer = real  # type: ignore[method-assign]
+    for name in names:
+        take(result(name, "late"))
+        take(EndInput(name))
+    take(call("c-ffff", "get", {}))
+    take(EndInput("c-ffff"))
+    made.close()
+    lines = _lines(made.path)
+    kinds = [line["type"] for line in lines]
+    assert (kinds.count("cut"), kinds.count("answer"), kinds.count("request")) == (1_200, 0, 1_201)
+    assert made.dropped == 2_400
+    (tmp_path / "p.yaml").write_text(POLICY)
+    assert invoke(["replay", str(made.path), "--policy", str(tmp_path / "p.yaml")]) == 0

@@ -65,6 +65,14 @@ LEFT: dict[str, tuple[Callable[[dict[str, Any]], object], str, str]] = {
                           "/body/text", BY_PLACE),
     "a name and its value": (_body([{"name": "Cookie", "value": PLACED}]),
                              "/body/text#/params/0/value", BY_PLACE),
+    "a PIN that is a number": (_body({"pin": 48213377}), "/body/text#/params/pin", BY_PLACE),
+    "one in a list": (_body({"otp": [4, 8]}), "/body/text#/params/otp/0", BY_PLACE),
+    "one beside a stand-in": (_body({"password": {"a": 10000001, "b": 48213377}}),
+                              "/body/text#/params/password/b", BY_PLACE),
+    "a number beside its name": (_body([{"name": "API_TOKEN", "value": 48213377}]),
+                                 "/body/text#/params/0/value", BY_PLACE),
+    "a number in damaged JSON": (lambda r: r["body"].update(text='{"pin": 48213377'),
+                                 "/body/text", BY_PLACE),
     "a cursor beside a placeholder": (_body({"cursor": f"[opaque:1]{PLACED}"}),
                                       "/body/text#/params/cursor", BY_PLACE),
 }  # fmt: skip
@@ -136,3 +144,35 @@ def test_a_sum_that_does_not_fit_is_told(capture: Path, scanner: Scanner) -> Non
     golden.write_text(golden.read_text().replace('"allow"', '"deny"', 1))
     [problem] = look_at([capture, golden], scanner).problems
     assert "edited by hand" in str(problem)
+
+
+@pytest.mark.parametrize("named", [golden_path, meta_path, lambda capture: capture])
+def test_whichever_file_is_named_all_three_are_looked_at(
+    capture: Path, scanner: Scanner, named: Callable[[Path], Path]
+) -> None:
+    assert look_at([named(capture)], scanner).files == 3
+    golden = golden_path(capture)
+    golden.write_text(golden.read_text().replace('"allow"', '"deny"', 1))
+    [problem] = look_at([named(capture)], scanner).problems
+    assert "edited by hand" in str(problem)
+
+
+def test_each_file_is_looked_at_once(capture: Path, scanner: Scanner) -> None:
+    three = [capture, golden_path(capture), meta_path(capture)]
+    capture.write_text(capture.read_text().replace("[aws-access-key:1]", KEY, 1))
+    looked = look_at([*three, Path(capture.parent, ".", capture.name), *reversed(three)], scanner)
+    assert looked.files == 3
+    assert len(looked.problems) == 1
+    assert {leak.line for leak in looked.found} == {2}
+    assert len(looked.found) == len(set(looked.found))
+
+
+def test_a_golden_and_a_meta_file_without_their_capture_are_still_compared(
+    capture: Path, scanner: Scanner
+) -> None:
+    capture.unlink()
+    golden = golden_path(capture)
+    golden.write_text(golden.read_text().replace('"allow"', '"deny"', 1))
+    looked = look_at([meta_path(capture)], scanner)
+    assert looked.files == 2
+    assert len(looked.problems) == 1

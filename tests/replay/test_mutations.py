@@ -86,5 +86,18 @@ def test_a_single_edit_of_the_starter_policy(traffic: Path, policy: Policy, code
 
 
 @pytest.mark.parametrize("code", [0, 1, 3])
-def test_the_edits_are_of_every_kind(code: int) -> None:
+def test_there_are_many_edits_with_each_code(code: int) -> None:
     assert Counter(code for _, code in MUTATIONS.values())[code] >= 10
+
+
+KINDS = {
+    "delete": "delete no-force-push", "swap": "swap no-force-push and reads",
+    "flip": "mcp.rules.0.then is allow", "widen": "mcp.rules.1.tool is *",
+    "widen by a method": "egress.rules.0.methods is ['GET', 'HEAD', 'POST']",
+    "drop where": "drop where of no-force-push",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("words", KINDS.values(), ids=KINDS)
+def test_there_is_an_edit_of_each_kind(words: str) -> None:
+    assert words in MUTATIONS

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import replace
+from copy import replace
 
 from judging import call
 from piping import Capture, make_rig

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from judging import KEY, SERVER, answer, call, event, post, request, result
-from piping import Rig, first_pending, make_rig
+from piping import Capture, Rig, first_pending, make_rig
 from starlette.testclient import TestClient
 
 from mitmgate.control.models import State
@@ -149,6 +149,16 @@ def test_health_tells_times_and_numbers(rig: Rig, client: TestClient) -> None:
     rig.audit.broken = True
     rig.pipeline.judge_now(call("get_x", exchange="e-2"))
     assert "cannot be written" in client.get("/v1/health").json()["audit"]
+
+
+def test_health_tells_what_is_missing_in_the_capture(rig: Rig, client: TestClient) -> None:
+    assert client.get("/v1/health").json()["capture"] is None
+    rig.pipeline._capture = capture = Capture()
+    capture.failure = "cannot be written: No space left on device"  # type: ignore[attr-defined]
+    capture.dropped = 3  # type: ignore[attr-defined]
+    assert client.get("/v1/health").json()["capture"] == (
+        "cannot be written: No space left on device; 3 inputs did not fit and were left out"
+    )
 
 
 def test_the_rate_of_calls_forgets_and_does_not_grow() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import httpx
@@ -13,16 +13,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from judging import call
-from piping import Rig, first_pending, make_rig, until
+from piping import Capture, Rig, first_pending, make_rig, until
 
 from mitmgate.control.models import State
 from mitmgate.judge.judge import Judge
 from mitmgate.policy.source import PolicySource
+from mitmgate.record.outage import Outage
 from mitmgate.scan.engine import Scanner
 from mitmgate.serve import reload
 from mitmgate.serve.api import ControlApi
 from mitmgate.serve.books import Books
 from mitmgate.serve.control import ControlServer
+from mitmgate.serve.health import captured_by
 from mitmgate.serve.metrics import CONTENT_TYPE, Metric, exposition
 from mitmgate.serve.reload import Reloader
 
@@ -73,7 +75,9 @@ class Gate:
 
 
 @asynccontextmanager
-async def serving(folder: Path, *, reloads: bool = True) -> AsyncIterator[Gate]:
+async def serving(
+    folder: Path, *, reloads: bool = True, capture: Capture | None = None
+) -> AsyncIterator[Gate]:
     path = folder / "policy.yaml"
     path.write_text(ASKS)
     source = PolicySource(path)
@@ -81,7 +85,7 @@ async def serving(folder: Path, *, reloads: bool = True) -> AsyncIterator[Gate]:
     books = Books(folder)
     stamp = (*stamp, *books.stamp())
     scanner = Scanner(books.of(read.policy), hash_key=b"k")
-    rig = make_rig(judge=Judge(read.policy, scanner))
+    rig = make_rig(judge=Judge(read.policy, scanner), capture=capture)
     pipeline = rig.pipeline
     reloader = Reloader(
         pipeline.judge, books, source, rig.audit, rig.log.append, stamp=stamp, _read=read
@@ -222,10 +226,52 @@ async def test_metrics_are_only_read(gate: Gate, method: str) -> None:
     assert (await gate.client.request(method, "/v1/metrics")).status_code == 405
 
 
-async def test_the_page_names_every_metric_and_no_other(gate: Gate) -> None:
+async def test_the_page_names_every_metric_and_no_other(tmp_path: Path) -> None:
     cells = [line.split("`") for line in PAGE.read_text("utf-8").splitlines()]
     rows = {cell[1] for cell in cells if cell[0] == "| " and cell[1].startswith("mitmgate_")}
-    assert rows == {metric.name for metric in parsed(await gate.text())}
+    async with serving(tmp_path, capture=Capture()) as gate:
+        assert rows == {metric.name for metric in parsed(await gate.text())}
+
+
+@dataclass
+class Troubled(Capture):
+    """A capture that is missing something."""
+
+    failure: str | None = None
+    dropped: int = 0
+    outage: Outage = field(default_factory=lambda: Outage(Path()))
+
+
+def full_disk(lost: int) -> Troubled:
+    outage = Outage(Path())
+    outage.lost = lost
+    return Troubled(failure="cannot be written: No space left on device", outage=outage)
+
+
+CAPTURES: dict[str, tuple[Troubled, tuple[int, int, int], str | None]] = {
+    "all is well": (Troubled(), (1, 0, 0), None),
+    "the disk is full": (
+        full_disk(7), (0, 0, 7),
+        "cannot be written: No space left on device; 7 lines could not be written"),
+    "the queue was full": (
+        Troubled(dropped=3), (1, 3, 0), "3 inputs did not fit and were left out"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("sentence", CAPTURES)
+async def test_what_is_missing_in_the_capture_is_told(sentence: str, tmp_path: Path) -> None:
+    capture, told, words = CAPTURES[sentence]
+    async with serving(tmp_path, capture=capture) as gate:
+        found = await gate.series()
+    assert tuple(found[f"mitmgate_capture_{name}"] for name in (
+        "written", "inputs_dropped_total", "lines_lost_total")) == told  # fmt: skip
+    captured = captured_by(capture)
+    assert captured is not None
+    assert captured.trouble == words
+
+
+def test_where_nothing_is_captured_nothing_is_told_of_it() -> None:
+    assert captured_by(None) is None
 
 
 # --- the format -------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""Captures of a little traffic, made without a proxy."""
+"""A small policy, and captures of a little traffic that was judged by it, without a proxy."""
 
 from __future__ import annotations
 
@@ -36,22 +36,26 @@ egress:
   otherwise: deny
 scan:
   secrets: {arguments: redact, results: redact}
+  injection: {results: deny}
 """
 
 
-def call(exchange: str, tool: str, arguments: object, *, host: str = "files.example") -> Input:
-    """Return a tools/call with a bearer in its head."""
+def call(
+    exchange: str, tool: str, arguments: object, *, number: int = 1, host: str = "files.example"
+) -> RequestInput:
+    """Return a tools/call with a bearer in its head; *number* is its JSON-RPC id."""
     params = {"name": tool, "arguments": arguments}
-    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
+    body = {"jsonrpc": "2.0", "id": number, "method": "tools/call", "params": params}
     headers = (("host", host), ("content-type", "application/json"),
                ("authorization", f"Bearer {BEARER}"))  # fmt: skip
     head = RequestHead("POST", "https", host, 443, "/mcp/x", headers)
     return RequestInput(exchange, "192.0.2.7", head, host, json.dumps(body).encode(), Tunnel())
 
 
-def result(exchange: str, text: str) -> Input:
+def result(exchange: str, text: str, *, number: int = 1) -> AnswerInput:
     """Return the answer to a call."""
-    body = {"jsonrpc": "2.0", "id": 1, "result": {"content": [{"type": "text", "text": text}]}}
+    content = [{"type": "text", "text": text}]
+    body = {"jsonrpc": "2.0", "id": number, "result": {"content": content}}
     head = AnswerHead(200, (("content-type", "application/json"),))
     return AnswerInput(exchange, head, json.dumps(body).encode())
 

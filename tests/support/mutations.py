@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from functools import partial
+from functools import cache, partial
 from importlib.resources import files
 from itertools import combinations
 from typing import Any
@@ -77,6 +77,11 @@ CASES = (
 
 def starter() -> Policy:
     """Return the starter policy as data."""
+    return deepcopy(_starter())
+
+
+@cache
+def _starter() -> Policy:
     text = (files("mitmgate_rules") / "policies" / "starter.yaml").read_text()
     loaded: Policy = yaml.safe_load(text)
     return loaded
@@ -160,11 +165,12 @@ def _listed(value: str | list[str]) -> list[str]:
 
 
 def mutations() -> Iterator[tuple[str, Policy]]:
-    """Yield each edit in words, and the policy with it."""
+    """Yield each edit that changes something in words, and the policy with it."""
     for words, change in _edits():
-        policy = deepcopy(starter())
+        policy = starter()
         change(policy)
-        yield words, policy
+        if policy != starter():
+            yield words, policy
 
 
 def _edits() -> Iterator[Edit]:

@@ -47,7 +47,8 @@ class Capture:
         self.taken.append(value)
         return True
 
-    def policy(self, policy: str, mode: str, canaries: Sequence[str]) -> bool:
+    def policy(self, policy: str, mode: str, canaries: Sequence[str], paths: object) -> bool:
+        del paths
         self.in_force.append((policy, mode, *canaries))
         return "policy" not in self.refuses
 

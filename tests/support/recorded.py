@@ -81,6 +81,21 @@ def kept() -> Kept:
     return Kept()
 
 
+def replay_recorded(folder: Path, by: Path, locked: Path | None = None) -> int:
+    """Replay the captures in *folder* by the policy file *by*, now and at the end of the session.
+
+    Return how many: those that are too large, were not written to their end, or saw another policy
+    are left out.
+    """
+    captures = [file for file in _captures(folder) if file.stat().st_size <= LARGEST]
+    policy = _policy(by, locked)
+    captures = [file for file in captures if policy and _is_whole(file, policy)]
+    if captures and policy is not None:
+        check(captures, policy)
+        kept().add(captures, by, locked)
+    return len(captures)
+
+
 @contextmanager
 def replayed(gate: Gate, locked: Path | None = None) -> Iterator[Gate]:
     """Give *gate*; at the end stop it and replay what it recorded."""
@@ -93,12 +108,7 @@ def replayed(gate: Gate, locked: Path | None = None) -> Iterator[Gate]:
         gate.process.send_signal(signal.SIGINT)
         with contextlib.suppress(subprocess.TimeoutExpired):
             gate.process.wait(timeout=SECONDS)
-    captures = [file for file in _captures(gate.captures) if file.stat().st_size <= LARGEST]
-    policy = _policy(gate.policy, locked)
-    captures = [file for file in captures if policy and _is_whole(file, policy)]
-    if captures and policy is not None:
-        check(captures, policy)
-        kept().add(captures, gate.policy, locked)
+    replay_recorded(gate.captures, gate.policy, locked)
 
 
 def check(captures: list[Path], policy: Policy) -> None:

@@ -70,6 +70,8 @@ def capture(
     write_excerpt(found, target, notes=f"from {from_audit}")
     carried = len({line["exchange"] for line in found.lines if line.get("carried")})
     print(f"{target}: 1 exchange, and {carried} before it that it rests on")
+    if not found.complete:
+        print("  its end is in another segment, or still to come: what rests on it is not compared")
 
 
 @app.command("export")
@@ -120,11 +122,12 @@ def import_(
     Example: mitmgate capture import browser.har --out captures/browser.jsonl
     """
     from mitmgate.cli import state
-    from mitmgate.serve.importing import import_file
+    from mitmgate.serve.importing import How, import_file
 
-    rules, _ = state.policy_in_force(policy, state.state_dir(state_dir))
+    folder = state.state_dir(state_dir)
+    rules, _ = state.policy_in_force(policy, folder)
     target = out or source.with_suffix(".jsonl")
-    _show(import_file(source, target, rules, partial=partial, force=force))
+    _show(import_file(source, target, rules, How(partial, force, folder)))
 
 
 def _show(made: Imported) -> None:
@@ -134,6 +137,7 @@ def _show(made: Imported) -> None:
         (made.missing, "bodies are not in the file: what rests on them is not compared"),
         (made.skipped, "flows are not HTTP: left out"),
         (made.changed, "flows came from a capture and were changed: their placeholders are words"),
+        (made.foreign, "flows came from another capture than the first: the same of theirs"),
     )
     for count, what in told:
         if count:
@@ -160,11 +164,12 @@ def verify(
     """
     from mitmgate.cli import state
     from mitmgate.record.verify import files_in, look_at
-    from mitmgate.serve.replaying import scanner_for
+    from mitmgate.serve.verifying import verifier
 
-    rules, _ = state.policy_in_force(policy, state.state_dir(state_dir))
-    files = list(dict.fromkeys(file for path in paths for file in files_in(path)))
-    looked = look_at(files, scanner_for(rules))
+    folder = state.state_dir(state_dir)
+    rules, _ = state.policy_in_force(policy, folder)
+    files = [file for path in paths for file in files_in(path)]
+    looked = look_at(files, verifier(rules, folder))
     for leak in looked.found:
         print(leak)
     if looked.problems:

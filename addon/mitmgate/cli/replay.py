@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,10 +17,12 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from mitmgate.policy.load import Policy
+    from mitmgate.policy.source import PolicySource
     from mitmgate.replay.compare import Comparison
     from mitmgate.replay.coverage import Coverage
     from mitmgate.serve.replaying import Accept
 
+WEAKER = 3
 _DIFFERENT = "If this is what you meant: run it again with --update to accept it."
 _WEAKER = (
     "These let more through than before; --update alone does not accept them. If you mean it: "
@@ -87,18 +90,18 @@ def replay(
     if update:
         accept = "weaker" if accept_weaker else "different"
     watch = Coverage() if coverage else None
-    compared = _run(paths, rules, only, junit, accept, watch)
-    if github or os.environ.get("GITHUB_ACTIONS") == "true":
-        _annotate(compared)
-    _show(compared, source, watch, as_json=as_json)
-    code = 0 if compared.updated else compared.exit_code
-    if watch is not None and fail_under is not None and watch.percent < fail_under:
-        code = code or 1
-    if live:
-        from mitmgate.cli.live import play
-
-        whence = state.policy_source(policy, state.state_dir(state_dir))
-        code = max(code, play(paths, whence, as_json=as_json))
+    with ExitStack() as stack:
+        read = _captures_of(paths, rules, stack)
+        compared = _run(read, rules, only, junit, accept, watch)
+        if github or os.environ.get("GITHUB_ACTIONS") == "true":
+            _annotate(compared)
+        _show(compared, source, watch, as_json=as_json)
+        code = 0 if compared.updated else compared.exit_code
+        if watch is not None and fail_under is not None and watch.percent < fail_under:
+            code = code or 1
+        if live:
+            whence = state.policy_source(policy, state.state_dir(state_dir))
+            code = _played(read, whence, code, as_json=as_json)
     raise typer.Exit(code)
 
 
@@ -111,8 +114,22 @@ def _check(*, update: bool, accept_weaker: bool, coverage: bool, fail_under: flo
         raise ConfigError(Problem("--fail-under goes with --coverage", hint="name both"))
 
 
+def _played(read: Mapping[Path, Path], source: PolicySource, code: int, *, as_json: bool) -> int:
+    """Play what was replayed to *code*; return the exit code of both: what is weaker wins."""
+    from mitmgate.cli.replay_live import play
+
+    try:
+        return max(code, play(read, source, as_json=as_json))
+    except ConfigError as error:
+        if code < WEAKER:
+            raise
+        for problem in error.problems:
+            typer.echo(f"error: {problem}", err=True)
+        return code
+
+
 def _run(
-    paths: Sequence[Path],
+    read: Mapping[Path, Path],
     rules: Policy,
     only: str | None,
     junit: Path | None,
@@ -130,8 +147,7 @@ def _run(
             report = JUnit(junit)
             stack.callback(report.discard)
         hear = None if report is None else report.hear
-        read = _captures_of(paths, rules, stack)
-        compared = run_files(list(read), rules, only=words, watch=watch, accept=accept, hear=hear)
+        compared = run_files(read, rules, only=words, watch=watch, accept=accept, hear=hear)
         if compared.updated:
             _keep_golden(read)
         if report is not None:
@@ -148,9 +164,21 @@ def _captures_of(paths: Sequence[Path], rules: Policy, stack: ExitStack) -> dict
         made = path
         if path.suffix != ".jsonl" and is_foreign(path):
             folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="mitmgate-"))
-            made = as_capture(path, Path(folder, str(number)), rules)
+            try:
+                made = as_capture(path, Path(folder, str(number)), rules)
+            except ConfigError as error:
+                raise _named(error, folder, path) from None
         read[made] = path
     return read
+
+
+def _named(error: ConfigError, folder: str, path: Path) -> ConfigError:
+    """Return *error* with *path* in the place of what was made of it in *folder*."""
+    return ConfigError(*(
+        replace(problem, file=str(path), line=None)
+        if (problem.file or "").startswith(folder) else problem
+        for problem in error.problems
+    ))  # fmt: skip
 
 
 def _keep_golden(read: Mapping[Path, Path]) -> None:

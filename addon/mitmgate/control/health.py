@@ -23,8 +23,8 @@ class Health(Model):
     ``stages`` by name: ``prepare`` (read and scan), ``conclude`` (rules and memory), ``record``
     (the audit file), ``hold`` (a person's answer), ``whole`` (a request up to its first
     decision). ``pending`` and ``detached`` calls, ``readers`` of the event stream, messages that
-    those ``dropped``. ``audit`` and ``policy`` are None where all is well, else what is wrong.
-    ``halt`` is the kill switch.
+    those ``dropped``. ``audit``, ``policy`` and ``capture`` are None where all is well, else what
+    is wrong. ``halt`` is the kill switch.
     """
 
     calls_per_second: Annotated[float, Field(ge=0)]
@@ -35,5 +35,6 @@ class Health(Model):
     dropped: Annotated[int, Field(ge=0)]
     audit: str | None
     policy: str | None
+    capture: str | None = None
     policy_hash: str
     halt: Switch

@@ -50,6 +50,7 @@ from mitmgate.judge.records import (
 from mitmgate.record.expansion import Redacted, Sample
 from mitmgate.record.redact import Redactor, strings_of
 from mitmgate.wire.http import AnswerHead, RequestHead
+from mitmgate.wire.mirror import decode_value
 from mitmgate.wire.surfaces import Surface, Text
 
 __all__ = [
@@ -65,6 +66,7 @@ __all__ = [
 
 _WITHHELD_HOST = "withheld.invalid"  # RFC 6761: nobody has this name
 FAILED = "failed"
+_PARAM = "mcp-param-"
 
 
 def encode_input(given: Input, redactor: Redactor) -> dict[str, Any]:
@@ -218,6 +220,7 @@ def _encode_request(given: RequestInput, redactor: Redactor) -> dict[str, Any]:
         target = stored_text(redactor.target(head.target), "/")
         stored = encode_body(given.body, head=head, cut=given.unread is not None, redactor=redactor)
         body = None if stored.text is None else Body(stored.text, stored.record)
+        encoded = encode_headers(head.headers, redactor, decoded=stored.decoded, body=body)
         return {
             "type": "request",
             "agent": given.agent,
@@ -227,9 +230,7 @@ def _encode_request(given: RequestInput, redactor: Redactor) -> dict[str, Any]:
                 "host": head.host,
                 "port": head.port,
                 "target": target,
-                "headers": encode_headers(
-                    head.headers, redactor, decoded=stored.decoded, body=body
-                ),
+                "headers": [_renumbered(pair, redactor) for pair in encoded],
             },
             "authority": None if given.authority is None else _name(given.authority, redactor),
             "body": stored.record,
@@ -237,6 +238,17 @@ def _encode_request(given: RequestInput, redactor: Redactor) -> dict[str, Any]:
             **_encode_shown(shown, redactor),
             **_encode_unread(given.unread),
         }
+
+
+def _renumbered(pair: list[Any], redactor: Redactor) -> list[Any]:
+    """Return the header *pair* so that it repeats the number that the stored body has."""
+    name, value = pair
+    if not (redactor.renumbered and name.startswith(_PARAM) and isinstance(value, str)):
+        return pair
+    try:
+        return [name, redactor.renumbered.get(float(decode_value(value) or ""), value)]
+    except ValueError:
+        return pair
 
 
 def _encode_answer(given: AnswerInput, redactor: Redactor) -> dict[str, Any]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from mitmgate.errors import WireError
 from mitmgate.judge.bodies import redactions_of, with_redactions
+from mitmgate.judge.oauth import metadata_url
 from mitmgate.record.expansion import Redacted, Sample, expand
 from mitmgate.record.redact import Redactor
 from mitmgate.record.sensitive import is_credential_name
@@ -92,7 +93,7 @@ def _encode_header(name: str, value: str, redactor: Redactor) -> StoredText:
     if name in KEPT:
         redacted = redactor.name(value) if name in _HOSTS else redactor.string(value)
     else:
-        redacted = redactor.string(value, opaque=True)
+        redacted = _opaque(name, value, redactor)
         # What makes a head malformed must still be there when it is judged again.
         controls = "".join(char for char in value if char < " " or char == "\x7f")
         if controls and redacted is not None:
@@ -101,6 +102,18 @@ def _encode_header(name: str, value: str, redactor: Redactor) -> StoredText:
     if redactor.nothing_found and isinstance(stored, str):
         redactor.memo.put(name, value, stored)
     return stored
+
+
+def _opaque(name: str, value: str, redactor: Redactor) -> Redacted | None:
+    """Hide a header, but for where a challenge says that the metadata is: it is asked for then."""
+    url = metadata_url(value) if name == "www-authenticate" else ""
+    told = redactor.target(url) if url else None
+    if told is None or told.redactions or '"' in told.text:
+        return redactor.string(value, opaque=True)
+    redacted = redactor.string(value.replace(url, ""), opaque=True)  # it would hide the URL later
+    if redacted is None:
+        return None
+    return Redacted(f'{redacted.text} resource_metadata="{told.text}"', redacted.redactions)
 
 
 def _encode_inner(value: str, redactor: Redactor, *, opaque: bool) -> StoredText:

@@ -57,6 +57,13 @@ class Led:
     home: Endpoint
 
 
+def metadata_url(challenge: str) -> str:
+    """Return where a ``WWW-Authenticate`` says that the metadata is (RFC 9728, 5.1), else ""."""
+    _, _, rest = challenge.partition("resource_metadata=")
+    url = rest[1:].partition('"')[0] if rest.startswith('"') else rest.partition(",")[0]
+    return url.strip()
+
+
 class TokenEndpoints:
     """What the metadata of MCP servers told; the longest unused is forgotten first."""
 
@@ -73,9 +80,7 @@ class TokenEndpoints:
 
     def challenged(self, endpoint: Endpoint, header: str) -> None:
         """Take in the ``WWW-Authenticate`` of the MCP *endpoint*: where its metadata is."""
-        _, named, rest = header.partition("resource_metadata=")
-        url = rest[1:].partition('"')[0] if rest.startswith('"') else rest.partition(",")[0]
-        document = _endpoint_of(url.strip()) if named else None
+        document = _endpoint_of(metadata_url(header))
         if document is not None:
             self._add(self._documents, document, endpoint)
 

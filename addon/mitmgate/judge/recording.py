@@ -29,8 +29,9 @@ from mitmgate.judge.outcome import Outcome, Resolution
 from mitmgate.judge.records import golden_lines
 from mitmgate.policy.verdict import Verdict
 from mitmgate.record.capture import CaptureWriter, Sink
+from mitmgate.record.left_out import Intake, Writes
 from mitmgate.record.lines import encode_line
-from mitmgate.record.redact import Redactor, Scans
+from mitmgate.record.redact import Paths, Redactor, Scans
 from mitmgate.record.ring import Carrier, holds_state
 
 _MOST_LATE = 1_000
@@ -92,12 +93,14 @@ class Recording:
         self._lenient = not keep.is_everything
         self._carrier = None if keep.ring is None else Carrier(keep.ring.most_carried)
         self._count = 0
-        self._left_out: OrderedDict[str, bool] = OrderedDict()
-        self.dropped = 0
+        writes = Writes(self._write_input, self._write_cut, self._write_cut_end, self._cut_all)
+        self._intake = Intake[Input](writer, writes, spare=_SPARE)
         writer.before_turn, writer.after_turn = self._before_turn, self._after_turn
         writer.may_turn = lambda: not self._awaits
         self._awaits = False
         self._writer = writer
+        self.outage = writer.outage
+        """When a ring cannot be written; its ``warn`` is told."""
         self._scanner = scanner
         self._redactor = Redactor(scanner, key=secrets.token_bytes(32))
         self._clock = clock
@@ -116,16 +119,24 @@ class Recording:
         return self._writer.failure
 
     @property
+    def dropped(self) -> int:
+        """The inputs that did not fit and were left out."""
+        return self._intake.dropped
+
+    @property
     def crowded(self) -> bool:
         """Whether more waits to be written than should."""
         return self._writer.crowded
 
-    def policy(self, policy: str, mode: str, canaries: Sequence[str]) -> bool:
-        """Take in what is in force from now on: a policy's hash, its mode, the canaries' rules."""
+    def policy(
+        self, policy: str, mode: str, canaries: Sequence[str], paths: Paths | None = None
+    ) -> bool:
+        """Take in what is in force: a policy's hash, mode, canaries' rules, paths of servers."""
         told = {"policy": policy, "mode": mode, "canaries": list(canaries)}
         line = {"type": "policy", **told, "at": self._at()}
 
         def write(sink: Sink) -> None:
+            self._redactor.adopt(paths or {})
             sink.told |= told
             if sink.ready:
                 sink.capture(line)
@@ -136,38 +147,16 @@ class Recording:
 
     def input(self, given: Input, *, now: float) -> bool:
         """Take an input that is concluded at *now*, in the order in which inputs are."""
-        at = now - self._started
-        if self._lenient and not self._goes_on(given, at):
-            return True
-        spare = _SPARE if self._lenient else 0
-        if self._writer.offer(
-            lambda sink: self._write_input(sink, given, at), size=_size(given), spare=spare
-        ):
-            return True
+        at, size = now - self._started, _size(given)
         if not self._lenient:
-            return False
-        self.dropped += 1
-        self._left_out[given.exchange] = False
-        if len(self._left_out) > _MOST_LATE:
-            self._left_out.popitem(last=False)
+            return self._writer.offer(lambda sink: self._write_input(sink, given, at), size=size)
+        ends = isinstance(given, EndInput)
+        self._intake.take(given, given.exchange, at, size=size, ends=ends)
         return True
-
-    def _goes_on(self, given: Input, at: float) -> bool:
-        """Tell whether what comes of an exchange is wanted: nothing behind what was left out."""
-        told = self._left_out.get(given.exchange)
-        if told is None:
-            return True
-        if not told and self._writer.offer(lambda sink: self._write_cut(sink, given.exchange, at)):
-            self._left_out[given.exchange] = True
-        if isinstance(given, EndInput):
-            del self._left_out[given.exchange]
-            return True
-        self.dropped += 1
-        return False
 
     def outcome(self, outcome: Outcome) -> bool:
         """Take what was concluded on the last input of its exchange."""
-        if outcome.exchange in self._left_out:
+        if outcome.exchange in self._intake:
             return True
         return self._offer(lambda sink: self._write_outcome(sink, outcome), size=2000)
 
@@ -291,10 +280,26 @@ class Recording:
         if self._carrier is not None:
             self._carrier.note(line, 0)
 
-    def _write_cut(self, sink: Sink, name: str, at: float) -> None:
-        exchange = self._exchanges.get(name)
+    def _write_cut(self, sink: Sink, given: Input, at: float) -> None:
+        exchange = self._exchanges.get(given.exchange)
         if exchange is not None and not exchange.ignored:
             self._cut(sink, exchange, at)
+
+    def _write_cut_end(self, sink: Sink, given: Input, at: float) -> None:
+        if given.exchange in self._exchanges:  # else its first input is missing: nothing is kept
+            self._write_cut(sink, given, at)
+            self._write_input(sink, given, at)
+
+    def _cut_all(self, sink: Sink, _: Input, at: float) -> None:
+        """Cut every exchange that is open, and forget it: nothing more of it comes."""
+        for exchange in self._exchanges.values():
+            if exchange.pending is None and not exchange.ignored:
+                self._cut(sink, exchange, at)
+            exchange.pending, exchange.ignored = None, True
+            if self._carrier is not None:
+                self._carrier.forget(exchange.ordinal)
+        self._exchanges.clear()
+        self._awaits = False
 
     def _cut(self, sink: Sink, exchange: _Exchange, at: float) -> None:
         """Say that no more of *exchange* is kept."""
@@ -311,19 +316,20 @@ class Recording:
                 self._cut(sink, exchange, self._at())
 
     def _after_turn(self, sink: Sink) -> None:
-        if self._carrier is None:
-            return
-        for line in self._carrier.carried():
+        for line in () if self._carrier is None else self._carrier.carried():
             sink.capture(line)
 
     def _write_resolution(
         self, sink: Sink, outcome: Outcome, resolution: Resolution, at: float
     ) -> None:
         found = self._place(outcome, at)
-        if found is not None:
-            exchange, place = found
-            line = {"type": "resolution", **place, "answer": resolution.answer}
-            self._put(sink, exchange, line)
+        if found is None:
+            return
+        exchange, place = found
+        kept = self._carrier is None or self._carrier.knows(exchange.ordinal)
+        # In a segment that does not tell what was asked, an answer to it says nothing.
+        if kept or exchange.segment == sink.segment:
+            self._put(sink, exchange, {"type": "resolution", **place, "answer": resolution.answer})
 
     def _write_grant(self, sink: Sink, outcome: Outcome, told: Told, at: float) -> None:
         found = self._place(outcome, at)
@@ -346,9 +352,7 @@ class Recording:
     def _place(self, outcome: Outcome, at: float) -> tuple[_Exchange, dict[str, Any]] | None:
         """Return where in the capture *outcome* asked, None where that is not (any more) known."""
         exchange = self._exchanges.get(outcome.exchange) or self._late.get(outcome.exchange)
-        if exchange is None or outcome.number not in exchange.asked:
-            return None
-        if exchange.ignored:
+        if exchange is None or exchange.ignored or outcome.number not in exchange.asked:
             return None
         asked = exchange.asked[outcome.number]
         return exchange, {"exchange": exchange.ordinal, "message": asked, "at": at}

@@ -6,6 +6,7 @@ falls behind or dies, ``offer`` says so and the caller denies.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -14,12 +15,14 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from mitmgate.errors import ConfigError, Problem
 from mitmgate.record.lines import LineFile, encode_line, timestamp
-from mitmgate.record.meta import META_VERSION, Meta, Profile, Sums, write_meta
+from mitmgate.record.meta import META_VERSION, Meta, Profile, Sums, meta_path, write_meta
+from mitmgate.record.outage import Outage
 from mitmgate.record.ring import Ring, prune
 
 CAPTURE_VERSION = 2
@@ -107,6 +110,7 @@ class _Files:
             self.golden = LineFile(golden_path(self.capture.path), exclusive=True)
         except OSError:
             self.capture.close()
+            self.capture.path.unlink(missing_ok=True)
             raise
 
     def append(self, capture: bytes, golden: bytes) -> None:
@@ -136,6 +140,13 @@ class _Files:
         self.capture.close()
         self.golden.close()
 
+    def abandon(self) -> None:
+        """Close both files, whatever is in them; where that is nothing they go."""
+        self.close()
+        if self.size == 0:
+            for path in (self.capture.path, self.golden.path, meta_path(self.capture.path)):
+                path.unlink(missing_ok=True)
+
 
 class CaptureWriter:
     """Writes one capture, its golden file and its meta file from a thread of its own.
@@ -145,6 +156,10 @@ class CaptureWriter:
     and ``started`` (seconds since the epoch). ``path`` is the capture. With a ``ring`` it is a
     row of segments: ``before_turn`` may add lines to one that ends, ``after_turn`` to the next, and
     ``may_turn`` says whether one can end here.
+
+    What cannot be written ends a capture without a ring for good (``alive``). In a ring it is lost
+    and counted (``lost``), and a new segment begins when there is room; ``outage.warn`` is told of
+    both. ``failure`` says what is wrong now.
     """
 
     def __init__(
@@ -167,7 +182,8 @@ class CaptureWriter:
         self._stem = f"capture-{moment:%Y%m%dT%H%M%SZ}-{os.getpid()}"
         self.path = folder / f"{self._stem}.jsonl"
         self._files: _Files | None = None
-        self.failure: str | None = None
+        self.outage = Outage(folder)
+        self._died: str | None = None
         self._jobs: deque[tuple[Job, int]] = deque()
         self._waiting_bytes = 0
         self._queue_size = queue_size
@@ -180,9 +196,19 @@ class CaptureWriter:
         self._thread.start()
 
     @property
+    def failure(self) -> str | None:
+        """Why nothing is written now, None where all is well."""
+        return self._died or self.outage.reason
+
+    @property
+    def lost(self) -> int:
+        """The lines that a ring could not write."""
+        return self.outage.lost
+
+    @property
     def alive(self) -> bool:
-        """Whether what is offered now will be written."""
-        return self.failure is None and not self._closing.is_set()
+        """Whether what is offered now is taken."""
+        return self._died is None and not self._closing.is_set()
 
     @property
     def crowded(self) -> bool:
@@ -221,9 +247,9 @@ class CaptureWriter:
             with self._lock:
                 self._closing.set()
             self._drain()
-            self._end()
+            self._tried(self._end)
         except Exception as error:  # noqa: BLE001  whatever it was: the caller must learn of it
-            self.failure = f"{type(error).__name__}: {error}"
+            self._died = f"{type(error).__name__}: {error}"
         finally:
             if self._files is not None:
                 self._files.close()
@@ -243,38 +269,79 @@ class CaptureWriter:
             if not batch:
                 return
             for job, _ in batch:
-                job(self._sink)
-            self._flush()
+                self._tried(partial(job, self._sink))
+            self._tried(self._flush)
             self._turn_if_due()
 
+    def _tried(self, step: Callable[[], None]) -> None:
+        """Take *step*; where it fails in a ring, what was not written by then is lost."""
+        try:
+            step()
+        except Exception as error:
+            if self._ring is None:
+                raise
+            self.outage.begin(error)
+            files, self._files = self._files, None
+            self._lose(self._sink.take()[0])
+            if files is not None:
+                with contextlib.suppress(OSError):
+                    files.abandon()
+
     def _turn_if_due(self) -> None:
-        """Begin a new segment where this one is full, and remove the oldest."""
-        if self._ring is None or not self.may_turn():
-            return
+        if self._ring is not None and self.may_turn():
+            self._tried(partial(self._turn, self._ring))
+
+    def _turn(self, ring: Ring) -> None:
+        """Begin a new segment where this one is full or was given up, and remove the oldest."""
         files, now = self._files, time.monotonic()
-        if files is not None and self._ring.is_full(files.size - self._carried, now - files.began):
+        if self.outage.reason is not None:
+            if not self.outage.is_due:
+                return
+            self._prune(ring)  # that may make room
+            if self.outage.is_over():
+                self.before_turn(self._sink)
+                self._lose(self._sink.take()[0])
+                self._next_segment()
+        elif files is not None and ring.is_full(files.size - self._carried, now - files.began):
             self.before_turn(self._sink)
             self._end()
             files.close()
             self._files = None
-            self._sink.turn()
-            self.after_turn(self._sink)
-            self._carried = self._sink.size
-        elif now - self._pruned < _PRUNE_SECONDS:
-            return
-        self._pruned = now
+            self._next_segment()
+            self._prune(ring)
+        elif now - self._pruned >= _PRUNE_SECONDS:
+            self._prune(ring)
+
+    def _next_segment(self) -> None:
+        self._sink.turn()
+        self.after_turn(self._sink)
+        self._carried = self._sink.size
+
+    def _prune(self, ring: Ring) -> None:
+        self._pruned = time.monotonic()
         current = None if self._files is None else self.path
-        prune(self.path.parent, self._ring, now=time.time(), current=current)
+        prune(self.path.parent, ring, now=time.time(), current=current)
+
+    def _lose(self, lines: bytes) -> None:
+        self.outage.lost += lines.count(b"\n")
 
     def _flush(self) -> None:
         if not self._sink.ready:
+            return
+        if self.outage.reason is not None:
+            self._lose(self._sink.take()[0])
             return
         if self._files is None:
             stem = self._stem if self._ring is None else f"{self._stem}-{self._sink.segment:04}"
             self._files = _Files(self.path.parent, stem)
             self.path = self._files.capture.path
             self._files.describe(self._sink.header)
-        self._files.append(*self._sink.take())
+        capture, golden = self._sink.take()
+        try:
+            self._files.append(capture, golden)
+        except OSError:
+            self._lose(capture)
+            raise
 
 
 def _nothing(sink: Sink) -> None:

@@ -36,10 +36,15 @@ type Record = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Excerpt:
-    """The lines of a capture of one exchange, without its last line, and the golden ones."""
+    """The lines of a capture of one exchange, without its last line, and the golden ones.
+
+    ``complete``: the exchange ends in it. Else its last line is a *cut*: the end is in another
+    segment, or still to come, and what depends on it is not compared.
+    """
 
     lines: tuple[Record, ...]
     golden: tuple[Record, ...]
+    complete: bool = True
 
 
 @dataclass(slots=True)
@@ -75,8 +80,30 @@ def find_excerpt(captures: Iterable[Path], audit_id: str) -> Excerpt | None:
     for path in captures:
         found = _find(path, wanted)
         if found is not None:
-            return Excerpt(tuple(_lines(found)), tuple(_golden(found)))
+            return _excerpt(found)
     return None
+
+
+def _excerpt(found: _Found) -> Excerpt:
+    lines, closed = _lines(found)
+    golden = tuple(_golden(found))
+    own = [line for line in lines if line.get("exchange") == found.exchange]
+    inputs = [line for line in own if line["type"] in _INPUTS]
+    if inputs and inputs[-1]["type"] == "end":
+        return Excerpt(tuple(lines), golden)
+    # While both files grow, the golden lines of the last inputs may not be there yet.
+    told = max(map(_message, golden), default=-1)
+    rest = len(inputs) if closed else sum(line["message"] <= told for line in inputs)
+    late = {id(line) for line in inputs[rest:]}
+    kept = [line for line in lines if id(line) not in late]
+    place = {"exchange": found.exchange, "message": rest, "at": own[-1]["at"]}
+    cut = {"type": "cut", **place, "bytes": 0}
+    return Excerpt((*kept, cut), tuple(one for one in golden if _message(one) < rest), False)
+
+
+def _message(golden: Record) -> int:
+    number = str(golden.get("message", "")).partition(".")[0]
+    return int(number) if number.isascii() and number.isdigit() else -1
 
 
 def write_excerpt(excerpt: Excerpt, out: Path, *, notes: str = "") -> None:
@@ -94,7 +121,7 @@ def write_excerpt(excerpt: Excerpt, out: Path, *, notes: str = "") -> None:
     profile = Profile(policy=header["policy"], mode=header["mode"], shadow=header["shadow"])
     meta = Meta(
         version=META_VERSION, tool=header["tool"], date=timestamp(header["started"]),
-        profile=profile, flows=1, complete=True, notes=notes,
+        profile=profile, flows=1, complete=excerpt.complete, notes=notes,
     )  # fmt: skip
     try:
         out.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -119,16 +146,19 @@ def _find(path: Path, wanted: str) -> _Found | None:
     return None
 
 
-def _lines(found: _Found) -> Iterator[Record]:
-    """Yield the lines of the exchange, and before them those that it rests on."""
+def _lines(found: _Found) -> tuple[list[Record], bool]:
+    """Return the lines of the exchange and those that it rests on, and if the file has its end."""
+    lines = list(_wanted(found))
+    closed = bool(lines) and lines[-1].get("type") == "close"
+    return (lines[:-1] if closed else lines), closed
+
+
+def _wanted(found: _Found) -> Iterator[Record]:
     carried = _carried(found)
     for number, text in _texts(found.file):
         record = _parsed(found.file, number, text)
         exchange, kind = record.get("exchange"), record.get("type")
-        if exchange is None:
-            if kind != "close":
-                yield record
-        elif exchange == found.exchange:
+        if exchange is None or exchange == found.exchange:
             yield record
         elif exchange in carried:
             yield record | {"carried": True} if kind in _INPUTS else record

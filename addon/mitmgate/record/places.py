@@ -31,13 +31,19 @@ def secret_prefixes(values: Sequence[Text]) -> tuple[str, ...]:
 def is_secret_place(item: Text, prefixes: tuple[str, ...]) -> bool:
     """Tell whether the string *item* is secret by its place; *prefixes*: see above."""
     pointer = item.pointer
-    if prefixes and any(pointer == p or pointer.startswith(f"{p}/") for p in prefixes):
+    if is_below(pointer, prefixes):
         return True
-    return _is_secret_pointer(pointer) or looks_like_token(pointer.rpartition("/")[2], item.text)
+    return is_secret_pointer(pointer) or looks_like_token(pointer.rpartition("/")[2], item.text)
+
+
+def is_below(pointer: str, prefixes: tuple[str, ...]) -> bool:
+    """Tell whether *pointer* is one of *prefixes*, or below one."""
+    return bool(prefixes) and any(pointer == p or pointer.startswith(f"{p}/") for p in prefixes)
 
 
 @lru_cache(maxsize=8192)
-def _is_secret_pointer(pointer: str) -> bool:
+def is_secret_pointer(pointer: str) -> bool:
+    """Tell whether what stands at *pointer* is secret by a name above it."""
     names = [part.replace("~1", "/").replace("~0", "~") for part in pointer.split("/")[1:]]
     for position, name in enumerate(names):
         if not is_sensitive(name):

@@ -7,32 +7,37 @@ stand-in of the same length. Equal values stay equal.
 
 from __future__ import annotations
 
-import hashlib
-from collections import Counter, OrderedDict
-from collections.abc import Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Protocol
 from urllib.parse import unquote_plus
 
-from mitmgate.errors import WireError
+from mitmgate.record.digits import as_stand_in, follows_name, numbers_in
 from mitmgate.record.encoded import can_encode
 from mitmgate.record.expansion import Redacted, Redaction, Sample, expand
 from mitmgate.record.marks import HIDDEN, Mark, as_marks, is_shared, longest, pieces, seen, wanted
 from mitmgate.record.memo import Memo
-from mitmgate.record.places import is_secret_place, secret_prefixes
+from mitmgate.record.numbering import Numbering
+from mitmgate.record.ours import OwnPaths
+from mitmgate.record.places import is_below, is_secret_place, is_secret_pointer, secret_prefixes
 from mitmgate.record.sensitive import Span, form_values, secret_values
-from mitmgate.record.standin import Known, disguised
+from mitmgate.record.standin import Known, disguised, without
+from mitmgate.record.texts import names_secret, secret_spans, strings_of, united
 from mitmgate.record.views import views
 from mitmgate.scan.finding import Finding
 from mitmgate.wire.edit import Edit, apply_edits
 from mitmgate.wire.strictjson import parse_json
 from mitmgate.wire.surfaces import Surface, Text, walk_json
 
-__all__ = ["Redacted", "Redaction", "Redactor", "Sample", "Scans", "expand"]
+__all__ = ["Paths", "Redacted", "Redaction", "Redactor", "Sample", "Scans", "expand", "strings_of"]
 
 _SURFACE = Surface.ARGUMENTS
-_REMEMBERED = 100_000
+
+type Paths = Mapping[str, str]
+"""The paths of servers by name."""
 
 
 class Scans(Protocol):
@@ -55,19 +60,18 @@ class Redactor:
     """Redacts the texts of one capture. Numbers are given in order of first sight.
 
     ``key`` hashes the opaque values that are remembered: the values themselves are not. ``vouched``
-    says that all of an input was looked through and held no secret; who begins one sets it. What
-    stands in ``plain``, the URLs of a policy's servers, has no stand-in: replay matches it again.
+    says that all of an input was looked through and held no secret; who begins one sets it.
+    ``renumbered`` are the numbers of the last document that were replaced, and by what.
     """
 
     def __init__(self, scanner: Scans, *, key: bytes) -> None:
         self._scanner = scanner
-        self._key = key
-        self._numbers: dict[str, OrderedDict[str, int]] = {}
-        self._given: Counter[str] = Counter()
+        self.numbering = Numbering(key)
+        self._ours: OwnPaths | None = None
         self._known = Known()
         self._nothing_found = self._no_secret = False
         self.vouched = True
-        self.plain: tuple[str, ...] = ()
+        self.renumbered: dict[float, str] = {}
         self.memo = Memo(lambda: self.book)
 
     @property
@@ -103,19 +107,38 @@ class Redactor:
 
     def opaque(self, value: str) -> str:
         """Return the opaque text that stands for *value* as a whole."""
-        return f"[opaque:{self._opaque_number(value)}]"
+        return f"[opaque:{self.numbering.of('', value)}]"
 
     def learn(self, value: str) -> None:
         """Take in that *value* is secret: it is so wherever it comes again."""
         self._known.learn(value)
 
+    def adopt(self, paths: Paths) -> None:
+        """Take *paths* for those of the policy's servers by name: replay puts its own there."""
+
+        def is_secret(text: str) -> bool:
+            return bool(secret_values(text)) or not self.clean(text)
+
+        self._ours = OwnPaths(paths, is_secret=is_secret, known=self._known) if paths else None
+
+    def _around(
+        self, text: str, redact: Callable[[str], Redacted | None], *, json: bool = False
+    ) -> Redacted | None:
+        if self._ours is None:
+            return redact(text)
+        redacted = redact(self._ours.masked(text, self.numbering.of))
+        return None if redacted is None else self._ours.marked(redacted, json=json)
+
     def string(self, text: str, *, opaque: bool = False) -> Redacted | None:
         """Redact one decoded string, all of it when *opaque*; None when that cannot be done."""
+        return self._around(text, partial(self._string, opaque=opaque))
+
+    def _string(self, text: str, *, opaque: bool = False) -> Redacted | None:
         if not opaque and self._hides(text):
             opaque = True
         if opaque:
             return self._checked(text, self._marks(text), [(0, len(text))])
-        redacted = self._checked(text, self._marks(text), secret_values(text))
+        redacted = self._checked(text, self._marks(text), secret_spans(text))
         return None if redacted is None else self._disguised(redacted)
 
     def name(self, text: str) -> Redacted | None:
@@ -124,10 +147,13 @@ class Redactor:
 
     def form(self, text: str) -> Redacted | None:
         """Redact a form or a query, value by value; None when that cannot be done."""
-        return self._form(text, 0)
+        return self._around(text, partial(self._form, begin=0))
 
     def target(self, text: str) -> Redacted | None:
         """Redact a request target, path and query; None when that cannot be done."""
+        return self._around(text, self._target)
+
+    def _target(self, text: str) -> Redacted | None:
         path, mark, _ = text.partition("?")
         return None if self._hides(path) else self._form(text, len(path + mark))
 
@@ -147,7 +173,7 @@ class Redactor:
                 found = hidden[0]
                 mark = (start + begin, end + begin, found.rule, found.value_hash)
                 marks.insert(0, Mark(*mark, quoted=True))  # before what a view shows there
-        redacted = self._checked(text, marks, _united(spans))
+        redacted = self._checked(text, marks, united(spans))
         return None if redacted is None else self._disguised(redacted)
 
     def document(self, text: str, strings: Sequence[Text] | None = None) -> Redacted | None:
@@ -156,12 +182,18 @@ class Redactor:
         *strings* are those of :func:`strings_of`, where they are known.
         """
         texts = strings_of(text) if strings is None else strings
-        whole = len(texts) == 1 and texts[0].text is text
-        return self._loose(text) if whole else self._json(text, texts)
+        self.renumbered = {}
+        if len(texts) == 1 and texts[0].text is text:
+            return self._around(text, self._loose)
+
+        def redact(masked: str) -> Redacted | None:
+            return self._json(masked, texts if masked == text else strings_of(masked))
+
+        return self._around(text, redact, json=True)
 
     def _loose(self, text: str) -> Redacted | None:
         # An escape inside damaged JSON may hide a value from the raw scan.
-        return None if self._hides(text) else self.string(text)
+        return None if self._hides(text) else self._string(text)
 
     def _json(self, text: str, texts: Sequence[Text]) -> Redacted | None:
         keys = [item for item in texts if item.key]
@@ -170,6 +202,8 @@ class Redactor:
         if any(secret_values(key.text) for key in keys):
             return None
         values = [item for item in texts if not item.key]
+        if (prefixes := secret_prefixes(values)) or names_secret(text, keys):
+            text = self._without_numbers(text, prefixes)
         found: dict[str, list[Finding]] = {}
         for finding in () if self._nothing_found else self._scanner.scan(values):
             found.setdefault(finding.pointer, []).append(finding)
@@ -180,6 +214,17 @@ class Redactor:
             if plain or self._faithful_json(values, redacted, viewed=viewed):
                 return self._disguised(redacted, json=True)
         return None
+
+    def _without_numbers(self, text: str, prefixes: tuple[str, ...]) -> str:
+        def is_secret(pointer: str) -> bool:
+            return is_below(pointer, prefixes) or is_secret_pointer(pointer)
+
+        out, done = "", 0
+        for start, end in numbers_in(text, is_secret, sure=True):
+            token = text[start:end]
+            shown = self.renumbered[float(token)] = as_stand_in(token, self.numbering.of)
+            out, done = out + text[done:start] + shown, end
+        return out + text[done:]
 
     def _edited(
         self, text: str, values: Sequence[Text], found: dict[str, list[Finding]], *, viewed: bool
@@ -192,7 +237,7 @@ class Redactor:
         for item in values:
             place = is_secret_place(item, prefixes)
             opaque = place or self._hides(item.text)
-            spans = [(0, len(item.text))] if opaque else secret_values(item.text)
+            spans = [(0, len(item.text))] if opaque else secret_spans(item.text)
             findings = found.get(item.pointer, ())
             if not spans and not findings:
                 continue
@@ -234,8 +279,11 @@ class Redactor:
                     put(gap)
                 value = text[start:end]
                 whole = len(value) == len(text)
+                if follows_name(text, start, end):
+                    put(as_stand_in(value, self.numbering.of))
+                    continue
                 # Brackets would need escapes inside a URL.
-                put(self.opaque(value) if whole else f"opaque.{self._opaque_number(value)}")
+                put(self.opaque(value) if whole else f"opaque.{self.numbering.of('', value)}")
                 if end in starts:
                     put(gap)
                 continue
@@ -250,7 +298,7 @@ class Redactor:
         self, mark: Mark, pointer: str, begin: int, *, viewed: bool
     ) -> tuple[str, Redaction]:
         """Return the placeholder of *mark*, and what replay puts there."""
-        number = self._number(mark.rule, mark.value)
+        number = self.numbering.of_hash(mark.rule, mark.value)
         shown = self._scanner.placeholder(mark.rule, number)
         view = mark.view if viewed and can_encode(mark.view) else ""
         if view:
@@ -295,15 +343,14 @@ class Redactor:
         """Return *redacted* with stand-ins for what looks random; None: more is found by then."""
         text = redacted.text
         if self._nothing_found:
-            told = disguised(text, self._known, self._number_of, kept=self.plain)
+            told = disguised(text, self._known, self.numbering.of)
             return replace(redacted, text=told)
         before = self._walked(redacted, json=json)
         found = self._scanner.scan(before)
         texts = {item.pointer: item.text for item in before}
         # What was found must be found again: it has a rule, and is no secret by that.
         kept = [texts.get(f.pointer, "")[f.start : f.end] for f in found if f.start < f.end]
-        kept += self.plain
-        told = disguised(text, self._known, self._number_of, kept=kept)
+        told = disguised(text, self._known, self.numbering.of, kept=kept)
         if told == text:
             return redacted
         hidden = replace(redacted, text=told)
@@ -333,12 +380,12 @@ class Redactor:
 
     def _hides(self, text: str) -> bool:
         """Tell whether a view of *text* shows a secret that *text* itself does not."""
-        if any(view != text and self._hidden(text, view) for view in views(text)):
+        shown = list(views(text))
+        if not self._no_secret and any(self._hidden(text, view) for view in shown):
             return True
-        rest, done = "", 0
-        for start, end in secret_values(text):
-            rest, done = f"{rest}{text[done:start]} ", end
-        return any(secret_values(view) for view in views(rest + text[done:]))
+        if spans := secret_values(text):
+            shown = list(views(without(text, spans)))
+        return any(map(secret_values, shown))
 
     def _hidden(self, text: str, view: str) -> list[Finding]:
         """Return the secrets that *view* of *text* shows more often than *text* itself."""
@@ -351,44 +398,3 @@ class Redactor:
             if known[finding.value_hash] < 0:
                 hidden.append(finding)
         return hidden
-
-    def _number(self, family: str, value: str) -> int:
-        numbers = self._numbers.setdefault(family, OrderedDict())
-        number = numbers.get(value)
-        if number is None:
-            self._given[family] += 1
-            number = numbers[value] = self._given[family]
-            if len(numbers) > _REMEMBERED:
-                numbers.popitem(last=False)
-        else:
-            numbers.move_to_end(value)
-        return number
-
-    def _opaque_number(self, value: str) -> int:
-        return self._number_of("", value)
-
-    def _number_of(self, family: str, value: str) -> int:
-        data = value.encode("utf-8", "surrogatepass")
-        digest = hashlib.blake2b(data, key=self._key, digest_size=16).hexdigest()
-        return self._number(family, digest)
-
-
-def strings_of(text: str) -> list[Text]:
-    """Return the strings of a body's *text* where it is JSON, names and values; else all of it."""
-    if text.lstrip().startswith(("{", "[")):
-        try:
-            return walk_json(_SURFACE, parse_json(text))
-        except WireError:
-            pass
-    return [Text(_SURFACE, "", text)]
-
-
-def _united(spans: list[Span]) -> list[Span]:
-    """Return *spans* in order, what overlaps as one."""
-    united: list[Span] = []
-    for start, end in sorted(spans):
-        if united and start < united[-1][1]:
-            united[-1] = united[-1][0], max(end, united[-1][1])
-        else:
-            united.append((start, end))
-    return united

@@ -33,6 +33,7 @@ STATEFUL = (
 """Methods after which later messages are judged otherwise."""
 
 _INPUTS = frozenset({"connect", "request", "dial", "answer", "event", "message", "end"})
+_BEGINNING = _INPUTS - {"end"}
 
 type Record = dict[str, Any]
 
@@ -166,13 +167,14 @@ class Carrier:
         if "exchange" not in record:
             key = kind if kind == "switch" else self._count
             if kind in ("switch", "undo"):
-                self._loose[key] = self._count, record
-                if len(self._loose) > _MOST_LOOSE:
-                    self._loose.popitem(last=False)
+                self._add_loose(key, self._count, record)
             return
         number = record["exchange"]
         if number in self.dropped:
             self.dropped -= {number} if kind == "end" else set()
+            return
+        if number not in self._exchanges and kind not in _BEGINNING:
+            self._note_late(record)
             return
         lines = self._exchanges.setdefault(number, _Lines())
         lines.lines.append((self._count, record))
@@ -185,6 +187,25 @@ class Carrier:
             self._recent.pop(number, None)
         lines.ended = lines.ended or kind == "end"
         self._bound(number, lines)
+
+    def knows(self, number: int) -> bool:
+        """Tell whether the lines of an exchange are kept."""
+        return number in self._exchanges
+
+    def _note_late(self, record: Record) -> None:
+        """Take in a line of an exchange that is not kept any more: a grant still counts."""
+        if record["type"] == "grant":  # those to come are known by how many came before
+            self._add_loose(self._count, self._count, record)
+
+    def forget(self, number: int) -> None:
+        """Carry on nothing of an exchange that was cut, but for the answers that still count."""
+        self._drop(number)
+        self.dropped.discard(number)
+
+    def _add_loose(self, key: object, count: int, record: Record) -> None:
+        self._loose[key] = count, record
+        if len(self._loose) > _MOST_LOOSE:
+            self._loose.popitem(last=False)
 
     def asked(self, number: int, *, lasting: bool) -> None:
         """Note that a person was asked in an exchange, about more than the exchange if *lasting*.
@@ -244,6 +265,9 @@ class Carrier:
         lines = self._exchanges.pop(number, None)
         if lines is None:
             return
+        for count, record in lines.lines:
+            if record["type"] == "grant":
+                self._add_loose(count, count, record)
         self._size -= lines.size
         self._recent.pop(number, None)
         if self._named.get(lines.name) == number:

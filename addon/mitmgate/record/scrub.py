@@ -65,6 +65,7 @@ def _told(key: str, value: Any) -> Any:
 
 _OURS = frozenset({"id", "exchange", "time"})
 _LONGEST_ID = 24
+_NO_SIGNS = str.maketrans("", "", "-:.")
 _MOST_CLEAN = 4096
 
 
@@ -110,7 +111,7 @@ def _is_ours(key: str, value: Any) -> bool:
         return True
     if key not in _OURS or not isinstance(value, str):
         return False
-    return len(value) <= _LONGEST_ID and value.replace("-", "").isalnum()
+    return len(value) <= _LONGEST_ID and value.translate(_NO_SIGNS).isalnum()
 
 
 def _scrubbed(value: Any, scanner: Scans) -> Any:

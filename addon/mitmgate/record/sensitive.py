@@ -103,6 +103,7 @@ def secret_values(text: str, *, form: bool = False) -> list[Span]:
         spans += _assigned(text, form=form)
     if '"' in text and ":" in text:
         spans += _quoted(text)
+        spans += _quoted_numbers(text)
     if len(text) > _SHORTEST_TOKEN and (" " in text or ":" in text):
         spans += _said(text)
     if "://" in text:
@@ -214,6 +215,24 @@ def _quoted(text: str) -> Iterator[Span]:
             position = end + 1
 
 
+# The quotes may be those of JSON in a string.
+_NUMBERED_MEMBER = re2.compile(
+    r'\\*"((?:[^"\\]|\\u[0-9a-fA-F]{4}){1,200})\\*"\s*:\s*'
+    r"(-?[0-9][0-9.eE+\-]{2,}|\[[^\[\]{}\"]+)"
+)
+_NUMBER = re2.compile(r"-?[0-9][0-9.eE+\-]*")
+
+
+def _quoted_numbers(text: str) -> Iterator[Span]:
+    data = text.encode("ascii", "replace")
+    for match in _NUMBERED_MEMBER.finditer(data):
+        start, end = match.span(1)
+        if is_sensitive(_unescaped(text[start:end])):
+            begin, end = match.span(2)
+            found = (one.span() for one in _NUMBER.finditer(data[begin:end]))
+            yield from ((begin + start, begin + end) for start, end in found)
+
+
 def _closing_quote(text: str, position: int) -> int:
     while (quote := text.find('"', position)) >= 0:
         slashes = quote
@@ -249,7 +268,9 @@ def _escaped(text: str) -> Iterator[Span]:
         name, equals, value = text[start:end].partition("=")
         if equals and unquote(name).replace("_", "").replace("-", "").isalnum():
             start = end - len(value)
-        if secret_values(unquote(text[start:end]).replace("%", "")):
+        plain = unquote(text[start:end])
+        again = unquote(plain).replace("%", "")
+        if secret_values(plain.replace("%", "")) or (again != plain and secret_values(again)):
             yield start, end
 
 

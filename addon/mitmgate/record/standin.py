@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 import re2
 
 from mitmgate.record.sensitive import has_token_look, secret_values
+from mitmgate.record.views import views
 from mitmgate.scan.validators.randomness import looks_random
 
 _RUN = re2.compile(r"[\\%]?[A-Za-z0-9_\-+/=~]{8,}")
@@ -20,6 +21,8 @@ _PART = 16
 _SHORTEST_KNOWN = 8
 _SHORTEST, _LONGEST = 20, 512
 _LONGEST_PACKED = 64 * 1024
+_SHORTEST_HEX, _FEWEST_KINDS = 24, 6
+_HEX = frozenset("0123456789abcdef")
 _ZEROS = "0000000"
 _DIGITS = 7
 _MOST_KNOWN = 50_000
@@ -62,7 +65,7 @@ def disguised(
         value = text[start:end]
         if kept and any(value in found or found in value for found in kept):
             continue
-        out += [text[done:start], _stand_in(len(value), number(f"~{len(value)}", value))]
+        out += [text[done:start], stand_in(len(value), number(f"~{len(value)}", value))]
         done = end
     return "".join([*out, text[done:]]) if out else text
 
@@ -70,6 +73,18 @@ def disguised(
 def is_stand_in(run: str) -> bool:
     """Tell whether *run* may be a stand-in."""
     return run.startswith(_ZEROS)
+
+
+_ESCAPED = re2.compile(
+    r"(?:%[0-9A-Fa-f]{2}[A-Za-z0-9_\-]{0,3}){6,}|(?:\\+u[0-9A-Fa-f]{4}){6,}"
+    r"|(?:&#[xX]?[0-9A-Fa-f]{1,6};){6,}"
+)
+
+
+def hides(text: str) -> bool:
+    """Tell whether a view of *text* shows a secret by the name before it that *text* hides."""
+    escaped = "%" in text or "\\" in text or "&#" in text
+    return escaped and any(map(secret_values, views(text)))
 
 
 _INSTEAD = re2.compile(r"\[opaque:[0-9]+\]|opaque\.[0-9]+|0000000[aA0-9]{7,}")
@@ -81,6 +96,8 @@ def without_tokens(text: str, instead: str) -> str:
     What a capture has for such values becomes the same, so that a replay says what was said live.
     """
     spans = [*secret_values(text), *_runs(text, _NOTHING)]
+    if hides(without(text, spans)):
+        return instead
     spans += (match.span() for match in _INSTEAD.finditer(text.encode("ascii", "replace")))
     out, done = "", 0
     for start, end in sorted(spans):
@@ -93,7 +110,34 @@ def without_tokens(text: str, instead: str) -> str:
 _NOTHING = Known()
 
 
+def without(text: str, spans: Sequence[tuple[int, int]]) -> str:
+    """Return *text* with a blank for each of *spans*."""
+    rest, done = "", 0
+    for start, end in sorted(spans):
+        rest, done = f"{rest}{text[done:start]} ", max(done, end)
+    return rest + text[done:]
+
+
 def _runs(text: str, known: Known) -> Iterator[tuple[int, int]]:
+    if "%" not in text and "\\u" not in text and "&#" not in text:
+        yield from _plain_runs(text, known)
+        return
+    done = 0
+    for start, end in sorted([*_escaped_runs(text, known), *_plain_runs(text, known)]):
+        if start >= done:
+            yield start, end
+            done = end
+
+
+def _escaped_runs(text: str, known: Known) -> Iterator[tuple[int, int]]:
+    """Yield where runs of escapes stand that say what looks random."""
+    for match in _ESCAPED.finditer(text.encode("ascii", "replace")):
+        start, end = match.span()
+        if any(next(_plain_runs(view, known), None) for view in views(text[start:end])):
+            yield start, end
+
+
+def _plain_runs(text: str, known: Known) -> Iterator[tuple[int, int]]:
     for begin, end in _spans(text):
         # An escape belongs to what is before the run.
         start = begin + (_escape(text, begin) if text[begin] in "\\%" else 0)
@@ -130,7 +174,20 @@ def _secret_parts(run: str, base: int, known: Known) -> Iterator[tuple[int, int]
 def _is_secret(run: str, known: Known) -> bool:
     if len(run) >= _SHORTEST_KNOWN and run in known:
         return True
-    return _PART <= len(run) <= _LONGEST and not is_stand_in(run) and looks_random(run)
+    if not _PART <= len(run) <= _LONGEST or is_stand_in(run):
+        return False
+    return looks_random(run) or _is_long_hex(run)
+
+
+def _is_long_hex(run: str) -> bool:
+    # Of any length: it may be a text in hexadecimal digits.
+    kinds = frozenset(run.lower())
+    return (
+        len(run) >= _SHORTEST_HEX
+        and kinds <= _HEX
+        and len(kinds) >= _FEWEST_KINDS
+        and not (kinds.isdisjoint("abcdef") or kinds.isdisjoint("0123456789"))
+    )
 
 
 def _packs_secret(run: str) -> bool:
@@ -144,7 +201,8 @@ def _packs_secret(run: str) -> bool:
     return bool(secret_values(text))
 
 
-def _stand_in(length: int, number: int) -> str:
+def stand_in(length: int, number: int) -> str:
+    """Return what stands for the value with that *number* among those of *length* characters."""
     if length < len(_ZEROS) + _DIGITS:
         return f"{number:0{length}}"[-length:]
     fill = ("aA0" * (length // 3 + 1))[: length - len(_ZEROS) - _DIGITS]

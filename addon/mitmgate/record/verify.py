@@ -5,8 +5,9 @@ Read-only. What is found is told by its place and rule, never by its text.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,10 @@ import re2
 
 from mitmgate.errors import ConfigError, Problem, WireError
 from mitmgate.record.capture import GOLDEN_SUFFIX, golden_path
-from mitmgate.record.meta import META_SUFFIX, check_sums, read_meta
+from mitmgate.record.digits import is_long, is_stand_in_number
+from mitmgate.record.folders import files_below
+from mitmgate.record.meta import META_SUFFIX, check_sums, meta_path, read_meta
+from mitmgate.record.places import is_secret_pointer
 from mitmgate.record.scrub import Scans
 from mitmgate.record.sensitive import is_sensitive, secret_values
 from mitmgate.record.views import views
@@ -72,10 +76,16 @@ class Looked:
 
 
 def files_in(path: Path) -> list[Path]:
-    """Return the files that *path* names: itself, or those of a folder that can be looked at."""
+    """Return the files that *path* names: itself, or those of a folder that can be looked at.
+
+    Of a folder those in the folders below it, too; ConfigError where there are none.
+    """
     if not path.is_dir():
         return [path]
-    files = [file for file in sorted(path.iterdir()) if file.name.endswith(_SUFFIXES)]
+    try:
+        files = [file for file in files_below(path) if file.name.endswith(_SUFFIXES)]
+    except OSError as error:
+        raise ConfigError(Problem(f"cannot be read: {error.strerror}", file=str(path))) from error
     if not files:
         raise ConfigError(
             Problem("no captures in this folder", file=str(path),
@@ -84,28 +94,65 @@ def files_in(path: Path) -> list[Path]:
     return files
 
 
-def look_at(files: Sequence[Path], scanner: Scans) -> Looked:
-    """Look into captures, golden, meta and HAR files for what should not be in them."""
+def look_at(files: Iterable[Path], scanner: Scans) -> Looked:
+    """Look into captures, golden, meta and HAR files for what should not be in them.
+
+    A capture, its golden and its meta file belong together: whichever of them is named, all are
+    looked at, once, and the sums of the meta file are checked.
+    """
     looked = Looked()
-    for file in files:
-        looked.files += 1
-        try:
-            for leak in _leaks(file, scanner):
-                if len(looked.found) < _MOST_FOUND:
-                    looked.found.append(leak)
-            _check_sums(file)
-        except ConfigError as error:
-            looked.problems += error.problems
-        except OSError as error:
-            looked.problems.append(Problem(f"cannot be read: {error.strerror}", file=str(file)))
+    for capture, together in _together(files).items():
+        before = len(looked.problems)
+        for file in together:
+            looked.files += 1
+            try:
+                looked.found += islice(_leaks(file, scanner), _MOST_FOUND - len(looked.found))
+            except (ConfigError, OSError) as error:
+                looked.problems += _problems(error, file)
+        if len(looked.problems) == before:
+            try:
+                _check_sums(capture)
+            except (ConfigError, OSError) as error:
+                looked.problems += _problems(error, capture)
     return looked
 
 
-def _check_sums(file: Path) -> None:
-    if not file.name.endswith(".jsonl") or file.name.endswith(GOLDEN_SUFFIX):
+def _together(files: Iterable[Path]) -> dict[Path, list[Path]]:
+    """Return *files* by their capture, each once, with those that belong to it and are there."""
+    found: dict[Path, list[Path]] = {}
+    known: set[Path] = set()
+    for file in files:
+        capture = _capture_of(file)
+        beside = [capture, golden_path(capture), meta_path(capture)] if _is_one(file) else []
+        for one in dict.fromkeys([file, *(other for other in beside if other.exists())]):
+            if one.absolute() not in known:
+                known.add(one.absolute())
+                found.setdefault(capture, []).append(one)
+    return found
+
+
+def _is_one(file: Path) -> bool:
+    return file.name.endswith((".jsonl", META_SUFFIX))
+
+
+def _capture_of(file: Path) -> Path:
+    for suffix in (GOLDEN_SUFFIX, META_SUFFIX):
+        if file.name.endswith(suffix):
+            return file.with_name(file.name.removesuffix(suffix) + ".jsonl")
+    return file
+
+
+def _problems(error: ConfigError | OSError, file: Path) -> list[Problem]:
+    if isinstance(error, ConfigError):
+        return list(error.problems)
+    return [Problem(f"cannot be read: {error.strerror}", file=str(file))]
+
+
+def _check_sums(capture: Path) -> None:
+    if not _is_one(capture):
         return
-    meta = read_meta(file)
-    if meta is not None and (problems := check_sums(meta, file, golden_path(file))):
+    meta = read_meta(capture)
+    if meta is not None and (problems := check_sums(meta, capture, golden_path(capture))):
         raise ConfigError(*problems)
 
 
@@ -176,15 +223,26 @@ def _in_value(value: Any, pointer: str, scanner: Scans, depth: int) -> Iterator[
         case list():
             for place, item in enumerate(value):
                 yield from _in_value(item, f"{pointer}/{place}", scanner, depth)
+        case bool() | None:
+            pass
         case _:
-            pass  # numbers, true, false, null
+            if is_secret_pointer(pointer) and _is_left(value, pointer):
+                yield pointer, _BY_PLACE
+
+
+def _is_left(value: float, pointer: str) -> bool:
+    """Tell whether a number at *pointer*, which is secret, is more than what stands for one."""
+    token = str(value)
+    return not is_stand_in_number(token) and (
+        is_long(token) or not is_sensitive(pointer.rpartition("/")[2])
+    )
 
 
 def _in_object(
     value: Mapping[str, Any], pointer: str, scanner: Scans, depth: int
 ) -> Iterator[tuple[str, str]]:
     name, told = value.get("name"), value.get("value")
-    if isinstance(name, str) and isinstance(told, str) and _is_credential(name) and _left(told):
+    if isinstance(name, str) and _is_credential(name) and _tells(told):
         yield f"{pointer}/value", _BY_PLACE
     described = pointer.endswith("/properties")
     for key, item in value.items():
@@ -195,6 +253,13 @@ def _in_object(
         if secret and _left(item) and not (depth == 0 and _is_own(key, item)):
             yield place, _BY_PLACE
         yield from _in_value(item, place, scanner, depth)
+
+
+def _tells(told: object) -> bool:
+    if isinstance(told, str):
+        return _left(told)
+    is_number = isinstance(told, int | float) and not isinstance(told, bool)
+    return is_number and not is_stand_in_number(str(told))
 
 
 def _is_own(key: str, item: str) -> bool:
@@ -239,4 +304,5 @@ def _text_of(told: str | Mapping[str, str]) -> str:
 
 def _left(value: str) -> bool:
     """Tell whether *value* holds more than what stands for secrets."""
-    return any(char.isalnum() for char in _PLACEHOLDER.sub("", value))
+    rest = _PLACEHOLDER.sub("", value)
+    return any(char.isalnum() for char in rest) and not is_stand_in_number(value)

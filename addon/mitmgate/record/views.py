@@ -3,19 +3,40 @@
 from __future__ import annotations
 
 import binascii
-from collections.abc import Iterable
+import html
+from collections.abc import Iterator
 from urllib.parse import unquote
 
 _LONGEST_BASE64 = 64 * 1024
+_DEEPEST = 3
+_MOST = 3  # at each depth
 _BASE64 = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/=-_\r\n")
 
 
-def views(text: str) -> Iterable[str]:
-    """Yield what *text* says after the decodings that a secret may hide under."""
+def views(text: str) -> Iterator[str]:
+    """Yield what *text* says after the decodings that a secret may hide under, a few at each depth.
+
+    That is percent-encoding, escapes of JSON, references of HTML, base64, and one in the other.
+    """
+    if "%" not in text and "\\" not in text and "&#" not in text and _from_base64(text) is None:
+        return  # nearly always
+    known, todo = {text}, [text]
+    for _ in range(_DEEPEST):
+        inner: list[str] = []
+        for view in todo:
+            inner += [one for one in _decoded(view) if one not in known]
+            known.update(inner)
+        todo = list(dict.fromkeys(inner))[:_MOST]
+        yield from todo
+
+
+def _decoded(text: str) -> Iterator[str]:
     if "%" in text:
         yield unquote(text)
     if "\\" in text:
         yield _unescaped(text)
+    if "&#" in text:
+        yield html.unescape(text)
     decoded = _from_base64(text)
     if decoded is not None:
         yield decoded

@@ -16,10 +16,15 @@ _MOST = 10
 
 
 def commands(result: Comparison) -> Iterator[str]:
-    """Yield a workflow command for each kind of difference: errors are weaker, warnings are not."""
+    """Yield a workflow command for each kind of difference: errors are weaker, warnings are not.
+
+    A notice says what could not be compared, and why.
+    """
     for weaker in (True, False):
         kinds = [group for group in result.groups if group.weaker is weaker]
         yield from map(_command, kinds[:_MOST])
+    for why, count in result.missing.most_common():
+        yield f"::notice title=mitmgate replay%3A not compared::{_data(why)}  x{count}"
 
 
 def _command(group: Group) -> str:

@@ -262,6 +262,8 @@ def _check_keys(record: Mapping[str, Any]) -> None:
     known = _KEYS.get(kind) if isinstance(kind, str) else None
     if known is None:
         raise ValueError(f"unknown type {kind!r}")
+    if record.keys() == known:
+        return
     given = record.keys() - _OPTIONAL.get(str(kind), set())
     if given != known:
         odd = ", ".join(sorted(given ^ known))

@@ -42,6 +42,15 @@ class Difference:
         return _rule(self.before or self.after)
 
 
+@dataclass(frozen=True, slots=True)
+class NotCompared:
+    """An outcome that nobody can compare; ``why`` says what is missing, for people."""
+
+    file: Path
+    line: int
+    why: str
+
+
 @dataclass(slots=True)
 class Group:
     """Differences of one kind: ``count`` of them, and the first as the example.
@@ -60,8 +69,9 @@ class Group:
 class Comparison:
     """The result over one or more captures; its size does not grow with theirs.
 
-    ``not_compared`` are outcomes whose input was not stored whole, ``unclosed`` captures without
-    an end, ``cut`` exchanges without one, ``unsealed`` captures without sums to tell an edit by.
+    ``not_compared`` are outcomes of which something was not stored, in ``missing`` by what that
+    is. ``unclosed`` are captures without an end, ``cut`` exchanges without one, ``unsealed``
+    captures without sums to tell an edit by.
     ``different`` and ``lowered`` count the outcomes that came out differently, and those of them
     that are weaker. ``updated`` tells whether new golden files were written.
     """
@@ -77,6 +87,7 @@ class Comparison:
     different: int = 0
     lowered: int = 0
     updated: bool = False
+    missing: Counter[str] = field(default_factory=Counter)
     _kinds: dict[tuple[str, str, bool], Group] = field(default_factory=dict)
     _examples: tuple[list[Difference], list[Difference]] = field(default_factory=lambda: ([], []))
 
@@ -110,6 +121,11 @@ class Comparison:
             return (not lowered, -lowered, -other, group.rule, *own)
 
         return sorted(self._kinds.values(), key=order)
+
+    def left_out(self, item: NotCompared) -> None:
+        """Count in an outcome that is not compared."""
+        self.not_compared += 1
+        self.missing[item.why] += 1
 
     def found(self, item: Difference) -> None:
         """Count in a difference."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from mitmgate.hold.grants import Told
 from mitmgate.judge.inputs import Input
@@ -42,8 +42,7 @@ class PolicyLine:
     canaries: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class InputLine:
+class InputLine(NamedTuple):
     """A recorded input; ``incomplete`` when its body was not stored, ``lost`` when more is gone.
 
     ``message`` is its ordinal among the inputs of its ``exchange``, from 0; ``at`` is in seconds

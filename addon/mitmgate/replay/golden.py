@@ -5,9 +5,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mitmgate.errors import ConfigError, Problem
 from mitmgate.judge.records import GOLDEN_VERSION
@@ -32,8 +31,7 @@ _MOST_KNOWN = 4_096
 _HINT = "write it anew with --update after you looked at the differences"
 
 
-@dataclass(frozen=True, slots=True)
-class Golden:
+class Golden(NamedTuple):
     """One outcome as a golden file keeps it.
 
     ``message`` is the ordinal of its input in the exchange, as in the capture; ``2.0`` is the first

@@ -11,6 +11,7 @@ from base64 import b64decode
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode, urlsplit
@@ -126,7 +127,17 @@ def _head(request: Mapping[str, Any]) -> tuple[RequestHead, str, str | None]:
         _str(request["method"]), "https" if secure else "http", host, port, target, headers
     )
     named = head.get("host") or head.authority
-    return head, named, host if secure else None
+    # RFC 6066 section 3: TLS names no literal addresses.
+    return head, named, host if secure and not is_address(host) else None
+
+
+def is_address(host: str) -> bool:
+    """Tell whether *host* is an IP address, and no name."""
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _host(name: str) -> str:

@@ -9,17 +9,32 @@ from pathlib import Path
 
 from mitmgate.errors import ConfigError
 from mitmgate.judge.inputs import EndInput
-from mitmgate.replay.compare import Comparison, Difference, difference, rests_on_body
+from mitmgate.replay.compare import (
+    Comparison,
+    Difference,
+    NotCompared,
+    difference,
+    rests_on_body,
+)
 from mitmgate.replay.entries import CaptureLine, CloseLine, CutLine, InputLine
 from mitmgate.replay.golden import Golden, Key, Place, twice
 from mitmgate.replay.run import Judged
 
 _AHEAD = 4_000
 
+_BODY = "the body that it rests on was not stored"
+_LOST = "what it rests on was not stored"
+_LIST = "what its server said of itself and its tools was not stored"
+_UNWRITTEN = "its golden line was not written before the proxy was killed"
+_PREVENTED = "a denial before it prevents it, and what that rests on was not stored"
+
 type Words = Callable[[Golden], bool]
 """Tells whether an outcome is to be compared."""
-type Hear = Callable[[Path, int, Golden, Difference | None], None]
-"""Takes a compared outcome: capture, line, the outcome as it was or is, how it differs or None."""
+type Hear = Callable[[Path, int, Golden, Difference | NotCompared | None], None]
+"""Takes an outcome: capture, line, the outcome as it was or is, and what came of comparing it.
+
+None: it is the same.
+"""
 
 
 class Window:
@@ -169,9 +184,7 @@ class Merge:
     def _compare(self, judged: Judged, before: dict[Key, Golden], after: dict[Key, Golden]) -> None:
         if judged.superseded:
             if judged.uncertain:  # what was not stored may have made all the difference
-                self._into.outcomes += len(before)
-                self._into.not_compared += len(before)
-                self._keep_all(before)
+                self._superseded(judged.line.line, before)
                 return
             for golden in before.values():
                 if not self._is_chosen(golden, None):
@@ -187,13 +200,24 @@ class Merge:
             line, found = judged.line.line, None
             if old != new:
                 found = difference(self._file, line, old, new, whole)
-            if self._is_unsure(judged, old, new, found):
-                self._into.not_compared += 1
-                self._hear(line, old or new, None)
+            if why := self._missing(judged, old, new, found):
+                self._left_out(line, old or new, why)
                 self._keep(new if self._chosen.beyond and self._is_beyond(old) else old)
                 continue
             self._told(found, line, old or new)
             self._keep(new)
+
+    def _superseded(self, line: int, before: dict[Key, Golden]) -> None:
+        for golden in before.values():
+            self._keep(golden)
+            if self._is_chosen(golden, None):
+                self._into.outcomes += 1
+                self._left_out(line, golden, _PREVENTED)
+
+    def _left_out(self, line: int, side: Golden | None, why: str) -> None:
+        left = NotCompared(self._file, line, why)
+        self._into.left_out(left)
+        self._hear(line, side, left)
 
     def _gone(self, lines: Iterator[Golden]) -> None:
         for old in lines:
@@ -210,18 +234,22 @@ class Merge:
             self._into.found(found)
         self._hear(line, side, found)
 
-    def _is_unsure(
+    def _missing(
         self, judged: Judged, old: Golden | None, new: Golden | None, found: Difference | None
-    ) -> bool:
-        """Tell whether what was not stored leaves open what came out."""
-        if judged.lost or self._is_beyond(old):
-            return True
+    ) -> str:
+        """Return what was not stored and leaves open what came out; "": nothing does."""
+        if judged.lost:
+            return _LOST
+        if self._is_beyond(old):
+            return _UNWRITTEN
         if not rests_on_body(old, new):
-            return False
+            return ""
         if judged.uncertain:
-            return True
+            return _BODY
         # What lets more through is no matter of what was not stored, unless a list said it.
-        return judged.blurred and found is not None and (not found.weaker or _of_list(old))
+        if judged.blurred and found is not None and (not found.weaker or _of_list(old)):
+            return _LIST
+        return ""
 
     def _is_beyond(self, old: Golden | None) -> bool:
         """Tell whether a writer that was killed may have lost this golden line, the newest."""
@@ -232,7 +260,7 @@ class Merge:
         only = self._chosen.only
         return only is None or any(side is not None and only(side) for side in (old, new))
 
-    def _hear(self, line: int, side: Golden | None, found: Difference | None) -> None:
+    def _hear(self, line: int, side: Golden | None, found: Difference | NotCompared | None) -> None:
         if self._chosen.hear is not None and side is not None:
             self._chosen.hear(self._file, line, side, found)
 

@@ -19,8 +19,8 @@ def text_report(result: Comparison) -> Iterator[str]:
         f"{_count(result.captures, 'capture')}: {result.same} same, "
         f"{result.different} different, {result.lowered} weaker"
     )
-    if result.not_compared:
-        yield f"{_count(result.not_compared, 'outcome')} not compared: the body was not stored"
+    for why, count in result.missing.most_common():
+        yield f"{_count(count, 'outcome')} not compared: {why}"
     if result.unclosed:
         yield (
             f"{_count(result.unclosed, 'capture')} without an end: still being written, or its "
@@ -63,6 +63,7 @@ def json_report(result: Comparison) -> dict[str, Any]:
         "different": result.different,
         "weaker": result.lowered,
         "not_compared": result.not_compared,
+        "missing": dict(result.missing),
         "unclosed": result.unclosed,
         "cut": result.cut,
         "unsealed": result.unsealed,
@@ -90,7 +91,9 @@ def _json_group(group: Group) -> dict[str, Any]:
 def _example(group: Group) -> str:
     side = group.example.example
     words = [] if side is None else [side.server or side.channel, side.tool or side.method]
-    place = f"({printable(shown_path(group.example.file))}:{group.example.line})"
+    file, line = printable(shown_path(group.example.file)), group.example.line
+    exchange = f", exchange {side.exchange}" if side is not None else ""
+    place = f"({file}:{line})" if line else f"({file}{exchange})"
     return " ".join([*(printable(word) for word in words if word), place])
 
 

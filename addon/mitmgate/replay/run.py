@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import marshal
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from collections.abc import Callable, Hashable
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple, Protocol
 
 from mitmgate.hold.target import Target
 from mitmgate.judge.fingerprint import target_of
@@ -25,7 +26,6 @@ from mitmgate.judge.records import golden_lines
 from mitmgate.judge.state import Memory
 from mitmgate.policy.load import Policy
 from mitmgate.policy.verdict import Verdict
-from mitmgate.record.lines import encode_line
 from mitmgate.record.scrub import Scans
 from mitmgate.replay.entries import (
     CaptureLine,
@@ -74,8 +74,7 @@ class ReplayJudge(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(NamedTuple):
     """What became of one input: its outcomes, a batch before its messages; none: it just passes.
 
     ``superseded``: an earlier denial of its exchange now prevents it. ``uncertain``: it rests on a
@@ -261,17 +260,36 @@ def _before_answer(outcome: Outcome) -> bool:
     return outcome.kind in ("connect", "request", "dial")
 
 
+type _Looks = tuple[Hashable, ...]
+
+
+def _looks(outcome: Outcome) -> _Looks:
+    """Return what is the same for outcomes whose golden lines are."""
+    subject, shadow = outcome.subject, outcome.shadow
+    if outcome.findings or outcome.edits or outcome.floor_edits or outcome.parts:
+        raw = golden_lines(outcome, exchange=0, message=0)
+        return (marshal.dumps(raw, _WITHOUT_REFERENCES),)
+    return (
+        outcome.kind, subject.channel, subject.method, subject.server, subject.tool,
+        outcome.verdict, outcome.rule, outcome.code, outcome.enforced, outcome.floor,
+        shadow and (shadow.rule, shadow.verdict),
+    )  # fmt: skip
+
+
+_WITHOUT_REFERENCES = 2
+"""The last version of marshal that writes equal values as equal bytes."""
+
+
 class Lines:
     """Makes golden lines; those of outcomes that are alike are looked through for secrets once."""
 
     def __init__(self, scanner: Scans | None) -> None:
         self._scanner = scanner
-        self._made: OrderedDict[bytes, tuple[Golden, ...]] = OrderedDict()
+        self._made: OrderedDict[_Looks, tuple[Golden, ...]] = OrderedDict()
 
     def of(self, outcome: Outcome, exchange: int, message: int) -> tuple[Golden, ...]:
         """Return the golden line of *outcome*, and one for each message of a batch after it."""
-        raw = golden_lines(outcome, exchange=0, message=0)
-        key = b"".join(map(encode_line, raw))
+        key = _looks(outcome)
         made = self._made.get(key)
         if made is None:
             lines = golden_lines(outcome, exchange=0, message=0, scanner=self._scanner)
@@ -281,4 +299,4 @@ class Lines:
         else:
             self._made.move_to_end(key)
         # The message of each is 0, or 0.k in a batch.
-        return tuple(one.at(exchange, f"{message}{one.message[1:]}") for one in made)
+        return tuple([one.at(exchange, f"{message}{one.message[1:]}") for one in made])

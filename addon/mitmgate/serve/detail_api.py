@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from mitmgate.control.health import Health
 from mitmgate.serve.detail import detail_of
+from mitmgate.serve.health import captured_by
 from mitmgate.serve.pipeline import Pipeline
 from mitmgate.serve.reload import Reloader
 from mitmgate.serve.replies import json_of, problem
@@ -34,10 +35,12 @@ class DetailApi:
     async def health(self, _: Request) -> Response:
         """Answer with how the proxy is."""
         pipeline, times = self._pipeline, self._pipeline.times
+        captured = captured_by(pipeline._capture)
         return json_of(Health(
             calls_per_second=times.rate(time.perf_counter()), stages=times.stages(),
             pending=len(pipeline.pending), detached=len(pipeline.holding.detached),
             readers=pipeline.hub.readers, dropped=pipeline.hub.dropped, audit=pipeline.trouble,
             policy=None if self._reloader is None else self._reloader.trouble,
+            capture=None if captured is None else captured.trouble,
             policy_hash=pipeline.judge.policy.hash, halt=switch_of(pipeline.judge.halt),
         ))  # fmt: skip

@@ -14,6 +14,7 @@ from mitmgate.judge.inputs import AnswerInput, EndInput, EventInput, MessageInpu
 from mitmgate.mitm.flow_inputs import flow_of
 from mitmgate.mitm.flows import Lines, Numbered, write_flow
 from mitmgate.record.capture import golden_path
+from mitmgate.record.meta import read_meta
 from mitmgate.replay.capture import read_capture
 from mitmgate.replay.entries import (
     CaptureLine,
@@ -65,6 +66,8 @@ class _Export:
         self._capture = capture
         self._file = file
         self._golden = _golden(golden_path(capture))
+        meta = read_meta(capture)
+        self._notes = "" if meta is None else meta.notes
         self._next = next(self._golden, None)
         self._open: dict[int, _Exchange] = {}
         self._header: Numbered = (1, "")
@@ -121,7 +124,8 @@ class _Export:
         lines = sorted([self._header, *self._loose, *exchange.lines])
         self._loose = []
         flow = flow_of(exchange.inputs)
-        write_flow(self._file, flow, Lines(tuple(lines), tuple(exchange.golden)))
+        told = Lines(tuple(lines), tuple(exchange.golden), self._notes)
+        write_flow(self._file, flow, told)
         self._count += 1
 
 

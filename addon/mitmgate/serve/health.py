@@ -1,9 +1,10 @@
-"""How long things took lately, and how often each rule decided: fixed rings, no history."""
+"""How long things took lately, how often each rule decided, how the capture is: no history."""
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Final
 
 from mitmgate.control.health import StageTimes
@@ -98,3 +99,39 @@ class Hits:
     def of(self, channel: str, rule: str) -> tuple[int, float | None]:
         """Return how often *rule* of *channel* decided, and when last."""
         return self._hits.get((channel, rule), (0, None))
+
+
+@dataclass(frozen=True, slots=True)
+class Captured:
+    """How a capture is: ``failure`` says why nothing is written now, None: all is well.
+
+    ``dropped`` counts inputs that were left out because the queue was full, ``lost`` lines that the
+    disk did not take.
+    """
+
+    failure: str | None
+    dropped: int
+    lost: int
+
+    @property
+    def trouble(self) -> str | None:
+        """What an operator should know, in words, None where nothing is missing."""
+        missing = [
+            f"{count} {what}"
+            for count, what in (
+                (self.dropped, "inputs did not fit and were left out"),
+                (self.lost, "lines could not be written"),
+            )
+            if count
+        ]
+        told = [*([] if self.failure is None else [self.failure]), *missing]
+        return "; ".join(told) or None
+
+
+def captured_by(capture: object) -> Captured | None:
+    """Return how *capture*, the one of a pipeline, is; None where nothing is captured."""
+    if capture is None:
+        return None
+    failure, dropped = getattr(capture, "failure", None), getattr(capture, "dropped", 0)
+    outage = getattr(capture, "outage", None)
+    return Captured(failure, dropped, 0 if outage is None else outage.lost)

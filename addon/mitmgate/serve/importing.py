@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import heapq
 import secrets
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from mitmgate import __version__
 from mitmgate.errors import ConfigError, Problem
 from mitmgate.judge.imported import Lines, Timed
 from mitmgate.mitm.flow_inputs import inputs_of
-from mitmgate.mitm.flows import Index, flow_at, index_flows, is_flow_file, lines_of
+from mitmgate.mitm.flows import Index, flow_at, index_flows, is_flow_file
 from mitmgate.policy.load import Policy
 from mitmgate.record.capture import CAPTURE_VERSION, golden_path
-from mitmgate.record.lines import encode_line, timestamp
+from mitmgate.record.lines import timestamp
 from mitmgate.record.meta import (
     META_VERSION,
     Meta,
@@ -30,12 +29,15 @@ from mitmgate.record.meta import (
     seal,
     write_meta,
 )
+from mitmgate.record.ours import paths_of
 from mitmgate.record.redact import Redactor
 from mitmgate.record.verify import look_at
 from mitmgate.replay.capture import read_capture
 from mitmgate.replay.entries import CloseLine, HeaderLine, InputLine
 from mitmgate.replay.har import LATEST, is_har_file, read_har
-from mitmgate.serve.replaying import run_files, scanner_for
+from mitmgate.serve.replaying import run_files
+from mitmgate.serve.restoring import kept_in, made, merged, restored, woven
+from mitmgate.serve.verifying import scanner_of
 
 
 @dataclass(slots=True)
@@ -44,7 +46,8 @@ class Imported:
 
     ``restored``: the lines of a capture that was exported, unchanged. ``missing`` bodies were not
     in the file, ``skipped`` flows are not HTTP, ``changed`` flows came from a capture and are not
-    what they were. ``problems`` name what was left out.
+    what they were, ``foreign`` flows from another capture than the first. ``problems`` name what
+    was left out.
     """
 
     capture: Path
@@ -53,28 +56,44 @@ class Imported:
     missing: int = 0
     skipped: int = 0
     changed: int = 0
+    foreign: int = 0
     problems: tuple[Problem, ...] = ()
 
 
-def import_file(
-    source: Path, out: Path, policy: Policy, *, partial: bool = False, force: bool = False
-) -> Imported:
+@dataclass(frozen=True, slots=True)
+class How:
+    """How to import: *partial* takes what can be read of a damaged file, *force* replaces files.
+
+    ``state`` is the folder with the planted canaries.
+    """
+
+    partial: bool = False
+    force: bool = False
+    state: Path | None = None
+
+
+_PLAINLY = How()
+
+
+def import_file(source: Path, out: Path, policy: Policy, how: How = _PLAINLY) -> Imported:
     """Make the capture *out* of the flow file or HAR file *source*, its golden and meta file too.
 
     What *policy* decides becomes the golden outcomes, unless *source* is an exported capture as it
-    was: then its own are. *partial* takes what can be read of a damaged file, *force* replaces
-    files. ConfigError with every problem where nothing was written.
+    was: then its own are. Of one in which some flows were changed, the others keep their lines.
+    ConfigError with every problem where nothing was written.
     """
-    _check_names(out, force=force)
+    _check_names(out, force=how.force)
     kind = _kind(source)
     try:
         out.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f".{out.stem}-", dir=out.parent))
         try:
-            made = _Import(source, folder / out.name, policy, partial=partial).run(kind)
-            made.capture = out
+            taken = _Import(source, folder / out.name, policy, how).run(kind)
+            taken.capture = out
             for path in (golden_path(out), meta_path(out), out):
                 (folder / path.name).replace(path)
+        except ConfigError as error:
+            raise ConfigError(*(_of(source, folder, one) for one in error.problems)) from None
         finally:
             shutil.rmtree(folder, ignore_errors=True)
     except OSError as error:
@@ -82,7 +101,14 @@ def import_file(
             Problem(f"cannot be written: {error.strerror}", file=str(out),
                     hint="name another file with --out")
         ) from error  # fmt: skip
-    return made
+    return taken
+
+
+def _of(source: Path, folder: Path, problem: Problem) -> Problem:
+    """Return *problem* of a file in *folder* as one of what the user named."""
+    if problem.file is None or Path(problem.file).parent != folder:
+        return problem
+    return replace(problem, file=str(source), line=None)
 
 
 def is_foreign(path: Path) -> bool:
@@ -145,12 +171,14 @@ def _check_names(out: Path, *, force: bool) -> None:
 class _Import:
     """One import into *capture*, in a folder of its own."""
 
-    def __init__(self, source: Path, capture: Path, policy: Policy, *, partial: bool) -> None:
+    def __init__(self, source: Path, capture: Path, policy: Policy, how: How) -> None:
         self._source = source
         self._capture = capture
         self._policy = policy
-        self._partial = partial
+        self._how = how
+        self._scanner = scanner_of(policy, how.state)
         self._made = Imported(capture)
+        self._notes = ""
 
     def run(self, kind: str) -> Imported:
         """Write the three files."""
@@ -158,21 +186,23 @@ class _Import:
             archive = read_har(self._source)
             self._accept(archive.problems)
             exchanges = iter(archive.exchanges)
-            self._convert(_merged((one[0].at, partial(_keyed, one)) for one in exchanges))
+            timed = merged((one[0].at, partial(_keyed, one)) for one in exchanges)
+            self._convert(timed, Index())
             return self._made
         index = index_flows(self._source, lambda flow: _keyed(inputs_of(flow, "0")))
         self._made.skipped, self._made.changed = index.skipped, index.changed
+        self._made.foreign, self._notes = index.foreign, index.notes
         if index.problem is not None:
             hint = "--partial takes what comes before"
             self._accept([Problem(index.problem, file=str(self._source), hint=hint)])
-        if index.ours:
+        if index.kept and not index.others:
             self._restore(index)
         else:
-            self._convert(self._timed(index))
+            self._convert(self._timed(index), index)
         return self._made
 
     def _accept(self, problems: list[Problem]) -> None:
-        if problems and not self._partial:
+        if problems and not self._how.partial:
             raise ConfigError(*problems)
         self._made.problems = tuple(problems)
 
@@ -182,12 +212,12 @@ class _Import:
             def load(number: int, offset: int) -> list[tuple[float, Timed]]:
                 return _keyed(inputs_of(flow_at(file, offset), str(number)))
 
-            yield from _merged(
-                (at, partial(load, n, offset)) for n, (at, offset) in enumerate(index.places)
+            yield from merged(
+                (at, partial(load, n, offset)) for n, (at, offset) in enumerate(index.others)
             )
 
-    def _convert(self, timed: Iterable[Timed]) -> None:
-        """Write what something else recorded, and what the policy decides on it."""
+    def _convert(self, timed: Iterable[Timed], index: Index) -> None:
+        """Write what something else recorded beside what *index* keeps, and what is decided."""
         timed = iter(timed)
         first = next(timed, None)
         if first is None:
@@ -195,25 +225,31 @@ class _Import:
                 Problem("no HTTP exchanges are in it", file=str(self._source),
                         hint="save flows with traffic")
             )  # fmt: skip
-        scanner = scanner_for(self._policy)
-        lines = Lines(Redactor(scanner, key=secrets.token_bytes(32)), started=first.at)
-        header = {
+        redactor = Redactor(self._scanner, key=secrets.token_bytes(32))
+        redactor.adopt(paths_of(self._policy))
+        kept = kept_in(self._source, index.kept, redactor.numbering)
+        header = self._header(kept.header, first.at)
+        lines = Lines(redactor, started=header["started"])
+        before = lines.exchanges = max(kept.exchanges, default=0)
+        more = made(chain([first], timed), lines)
+        replace_file(self._capture, woven(self._source, index.kept, header, more))
+        self._made.exchanges = lines.exchanges - before + len(kept.exchanges)
+        self._made.missing = lines.missing
+        self._refuse_secrets()
+        self._judge(header)
+
+    def _header(self, kept: dict[str, Any], at: float) -> dict[str, Any]:
+        canaries = {rule.id for rule in self._scanner.rules.values() if rule.detector == "canary"}
+        plain = {
             "v": CAPTURE_VERSION, "type": "capture", "tool": f"mitmgate {__version__}",
             "policy": self._policy.hash, "mode": self._policy.mode, "shadow": False,
-            "started": first.at, "run": "", "keep": [], "segment": 1, "canaries": [],
+            "started": at, "run": "", "keep": [], "segment": 1, "canaries": sorted(canaries),
         }  # fmt: skip
-
-        def chunks() -> Iterator[bytes]:
-            yield encode_line(header)
-            count = 1
-            for one in chain([first], timed):
-                yield encode_line(lines.line(one))
-                count += 1
-            yield encode_line({"type": "close", "lines": count})
-
-        replace_file(self._capture, chunks())
-        self._made.exchanges, self._made.missing = lines.exchanges, lines.missing
-        self._judge(header)
+        if not kept:
+            return plain
+        canaries |= {one for one in kept.get("canaries", ()) if isinstance(one, str)}
+        same = {key: kept[key] for key in ("started", "run", "keep", "segment") if key in kept}
+        return plain | same | {"canaries": sorted(canaries)}
 
     def _judge(self, header: dict[str, Any]) -> None:
         profile = Profile(policy=self._policy.hash, mode=self._policy.mode)
@@ -225,20 +261,14 @@ class _Import:
     def _describe(self, started: float, tool: str, profile: Profile, *, complete: bool) -> None:
         meta = Meta(
             version=META_VERSION, tool=tool, date=timestamp(started), profile=profile,
-            flows=self._made.exchanges, complete=complete,
+            flows=self._made.exchanges, complete=complete, notes=self._notes,
         )  # fmt: skip
         write_meta(self._capture, meta)
 
     def _restore(self, index: Index) -> None:
         """Write the lines of an exported capture as they were, if they are fit to be written."""
-        with (
-            self._source.open("rb") as file,
-            golden_path(self._capture).open("xb") as golden,
-        ):
-            merged = _merged(
-                (first, partial(_numbered, file, offset)) for first, offset in index.places
-            )
-            replace_file(self._capture, _counted(_parted(merged, golden)))
+        with golden_path(self._capture).open("xb") as golden:
+            replace_file(self._capture, restored(self._source, index.kept, golden))
         self._check()
 
     def _check(self) -> None:
@@ -253,47 +283,20 @@ class _Import:
         if header is None:
             raise ConfigError(Problem("holds no capture", file=str(self._source)))
         self._made.exchanges, self._made.restored = len(seen), True
-        if look_at([self._capture, golden_path(self._capture)], scanner_for(self._policy)).found:
-            raise ConfigError(
-                Problem("what it says of its capture holds a secret", file=str(self._source),
-                        hint="export the capture again")
-            )  # fmt: skip
         profile = Profile(policy=header.policy, mode=header.mode, shadow=header.shadow)
         self._describe(header.started, header.tool, profile, complete=complete)
+        self._refuse_secrets()
         if golden_path(self._capture).stat().st_size == 0:
             golden_path(self._capture).unlink()
             run_files([self._capture], self._policy, accept="different")
         seal(self._capture, golden_path(self._capture))
 
-
-def _numbered(file: Any, offset: int) -> list[tuple[float, tuple[int, str, bool]]]:
-    lines = lines_of(flow_at(file, offset))
-    if lines is None:
-        raise ConfigError(Problem("the file has changed"))
-    told = [(float(n), (n, text, False)) for n, text in lines.capture]
-    return told + [(float(n), (n, text, True)) for n, text in lines.golden]
-
-
-def _parted(lines: Iterable[tuple[int, str, bool]], golden: BinaryIO) -> Iterator[bytes]:
-    """Yield lines of the capture once each; write those of the golden file to *golden*."""
-    written, place, told = 0, 0, set[str]()
-    for number, text, is_golden in lines:
-        data = text.encode("utf-8", "replace") + b"\n"
-        if not is_golden and number > written:
-            written = number
-            yield data
-        elif is_golden:
-            place, told = (place, told) if number == place else (number, set())
-            if text not in told:
-                golden.write(data)
-            told.add(text)
-
-
-def _counted(lines: Iterator[bytes]) -> Iterator[bytes]:
-    """Yield *lines*; one that ends the capture tells how many there are before it."""
-    for count, line in enumerate(lines):
-        is_end = line.startswith(b'{"type":"close"')
-        yield encode_line({"type": "close", "lines": count}) if is_end else line
+    def _refuse_secrets(self) -> None:
+        if look_at([self._capture], self._scanner).found:
+            raise ConfigError(
+                Problem("what it says of its capture holds a secret", file=str(self._source),
+                        hint="export the capture again")
+            )  # fmt: skip
 
 
 def _keyed(inputs: list[Timed]) -> list[tuple[float, Timed]]:
@@ -306,25 +309,6 @@ def _keyed(inputs: list[Timed]) -> list[tuple[float, Timed]]:
             raise ValueError("a time that is none")
         keyed.append((last, timed))
     return keyed
-
-
-def _merged[T](
-    parts: Iterable[tuple[float, Callable[[], list[tuple[float, T]]]]],
-) -> Iterator[T]:
-    """Yield the items of *parts* by their keys; a part begins at its key, in that order.
-
-    Only parts that are not over yet are held.
-    """
-    heap: list[tuple[float, int, T]] = []
-    order = 0
-    for key, load in parts:
-        while heap and heap[0][0] < key:
-            yield heapq.heappop(heap)[2]
-        for at, item in load():
-            heapq.heappush(heap, (at, order, item))
-            order += 1
-    while heap:
-        yield heapq.heappop(heap)[2]
 
 
 def _placeholder(rule: str, number: int) -> str:

@@ -202,6 +202,7 @@ def _pipeline(
         clock=time.time,
         keep=settings.keep,
     )
+    capture.outage.warn = log
     stack.callback(capture.close)
     return Pipeline(judge, audit, capture=capture, log=log, limits=settings.hold)
 

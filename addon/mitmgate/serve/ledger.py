@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
@@ -23,6 +23,11 @@ _SETTLING = 5.0  # seconds in which the coroutine that waited takes an answer in
 
 class Capturer(Protocol):
     """The part of a capture that answers go to; False when something will not be written."""
+
+    def policy(
+        self, policy: str, mode: str, canaries: Sequence[str], paths: Mapping[str, str]
+    ) -> bool:
+        """Take in a policy's hash, mode, canaries' rules and servers' paths, from now on."""
 
     def resolution(self, outcome: Outcome, resolution: Resolution) -> bool:
         """Take a person's answer to *outcome*."""

@@ -13,6 +13,7 @@ from typing import Literal
 from starlette.requests import Request
 from starlette.responses import Response
 
+from mitmgate.serve.health import Captured, captured_by
 from mitmgate.serve.pipeline import Pipeline
 from mitmgate.serve.reload import Reloader
 
@@ -48,6 +49,9 @@ class MetricsApi:
         yield from _gate(self._pipeline)
         if self._reloader is not None:
             yield from _reloads(self._reloader)
+        captured = captured_by(self._pipeline._capture)
+        if captured is not None:
+            yield from _captures(captured)
 
 
 def _gate(pipeline: Pipeline) -> Iterator[Metric]:
@@ -73,6 +77,21 @@ def _reloads(reloader: Reloader) -> Iterator[Metric]:
                  reloader.problem is None)  # fmt: skip
     yield _gauge("mitmgate_policy_waiting", "Whether a policy that loosens waits for an operator.",
                  reloader.waiting is not None)  # fmt: skip
+
+
+def _captures(captured: Captured) -> Iterator[Metric]:
+    yield _gauge("mitmgate_capture_written", "Whether what is captured can be written.",
+                 captured.failure is None)  # fmt: skip
+    yield Metric(
+        "mitmgate_capture_inputs_dropped_total", "counter",
+        "Inputs that were left out of the capture because its queue was full.",
+        (({}, captured.dropped),),
+    )  # fmt: skip
+    yield Metric(
+        "mitmgate_capture_lines_lost_total", "counter",
+        "Lines of the capture that could not be written.",
+        (({}, captured.lost),),
+    )  # fmt: skip
 
 
 def _gauge(name: str, meaning: str, value: int, **labels: str) -> Metric:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
@@ -36,6 +36,7 @@ from mitmgate.judge.records import completion_record, outcome_record
 from mitmgate.judge.replies import withheld
 from mitmgate.mitm.core import INLINE_BYTES, Judged, Ruling
 from mitmgate.policy.verdict import Verdict
+from mitmgate.record.ours import paths_of
 from mitmgate.serve.clocks import lasting
 from mitmgate.serve.ever import Ever
 from mitmgate.serve.exhibits import Exhibits
@@ -63,9 +64,6 @@ class Recorder(Protocol):
 
 class Capturer(Answers, Protocol):
     """Takes what was judged for the capture without waiting; False when it will not be written."""
-
-    def policy(self, policy: str, mode: str, canaries: Sequence[str]) -> bool:
-        """Take in the policy's hash, the mode and the canaries' rules that count from now on."""
 
     def input(self, given: Input, *, now: float) -> bool:
         """Take an input that is concluded at *now*, in the order in which inputs are."""
@@ -297,7 +295,7 @@ class Pipeline:
         policy, book = self.judge.policy, self.judge.scanner.book
         if self._in_force[0] is not policy or self._in_force[1] is not book:
             canaries = [rule.id for rule in book.rules.values() if rule.detector == "canary"]
-            if not self._capture.policy(policy.hash, self.judge.mode, canaries):
+            if not self._capture.policy(policy.hash, self.judge.mode, canaries, paths_of(policy)):
                 return False
             self._in_force = policy, book
         return self._capture.input(given, now=now)

@@ -6,13 +6,12 @@ import asyncio
 import json
 import ssl
 import time
-from collections import deque
-from collections.abc import Mapping, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
 from typing import Literal
 
-from mitmgate.errors import ConfigError, Problem
+from mitmgate.judge.channels import ENDS_STREAM
 from mitmgate.judge.inputs import (
     AnswerInput,
     ConnectInput,
@@ -22,47 +21,37 @@ from mitmgate.judge.inputs import (
     RequestInput,
 )
 from mitmgate.policy.verdict import Verdict
-from mitmgate.replay.entries import CaptureLine, InputLine
+from mitmgate.replay.entries import CaptureLine, InputLine, PolicyLine, ResolutionLine
 from mitmgate.replay.run import Judged, Run
+from mitmgate.serve.comparing import REACHED, Differences, Playing, Told
+from mitmgate.serve.hearing import Client, in_tunnel, is_it, spilled
 from mitmgate.serve.pipeline import Pipeline
 from mitmgate.serve.plans import Plan
-from mitmgate.serve.recorded import Arrival, RecordedServer
-from mitmgate.serve.visits import UnplayableError, Visit
+from mitmgate.serve.recorded import Arrival, RecordedServer, UnanswerableError
+from mitmgate.serve.visits import UnplayableError
 from mitmgate.serve.waiting import Given
-from mitmgate.serve.witness import Seen, Witness, block_of, here, told
-from mitmgate.wire.http import AnswerHead
+from mitmgate.serve.witness import Seen, Witness, block_of, here
 
 SECONDS = 10.0
 MOST_LATE = 10
 _QUIET = 3600.0
-_REFUSED = AnswerHead(502)
+_MOST_STOPPED = 100  # requests that may come late
+_TURNS = 20  # of the loop, for what is on its way to the server still
+LEAKED = "an event that is stopped reached the client"
+UNSENDABLE = "it cannot be sent in HTTP/1.1 as it was"
 
-type Told = tuple[int, int, str, bool]
-"""Line and exchange of a difference, what it is, and whether it is weaker."""
+type Answer = Literal["allow", "deny"]
 
 
-@dataclass(slots=True)
-class _Playing:
-    """An exchange that is being played; ``sent`` is its request, ``request`` what it comes to.
-
-    ``again``: the question about its server was answered, and it was judged again.
-    """
-
-    number: int
-    line: int
-    plan: Plan
-    sent: RequestInput
-    visit: Visit
-    request: Seen | None = None
-    dial: Seen | None = None
-    arrival: Arrival | None = None
-    begun: bool = False
-    again: bool = False
-    unsent: bool = False
+class _GaveUpError(Exception):
+    """Too often nothing came."""
 
 
 class Player:
-    """Plays one capture; *door* is where the proxy listens, and what its clients trust."""
+    """Plays one capture; *door* is where the proxy listens, and what its clients trust.
+
+    ``unplayed`` counts what could not be sent after all, by why.
+    """
 
     def __init__(
         self,
@@ -75,39 +64,57 @@ class Player:
         self._door = door
         self._server = server
         self._witness = witness
-        self._playing: dict[int, _Playing] = {}
-        self._answers: deque[Literal["allow", "deny"]] = deque()
-        self._otherwise: Literal["allow", "deny"] = "deny"
-        self._said: Literal["allow", "deny"] = "deny"
-        self._told: list[Told] = []
+        self._playing: dict[int, Playing] = {}
+        self._stopped: deque[Playing] = deque(maxlen=_MOST_STOPPED)
+        self._answers: deque[Answer] = deque()
+        self._otherwise: Answer = "deny"
+        self._said: Answer = "deny"
+        self._given: dict[tuple[int, int], Answer] = {}
+        self._answered = asyncio.Event()
+        self._odd = Differences(witness)
         self._late = 0
+        self.unplayed: Counter[str] = Counter()
 
     async def play(
         self, lines: Sequence[CaptureLine], run: Run, plans: Mapping[int, Plan]
     ) -> list[Told]:
         """Play *lines* in their order; return what differs."""
+        self._given = {(one.exchange, one.message): one.answer
+                       for one in lines if isinstance(one, ResolutionLine)}  # fmt: skip
         operator = asyncio.create_task(self._operate())
+        line: CaptureLine | None = None
         try:
             for index, line in enumerate(lines):
-                number = getattr(line, "exchange", None)
-                plan = plans.get(number) if number is not None else None
-                if plan is None or plan.skip is not None:
-                    continue
-                if isinstance(line, InputLine):
-                    await self._input(replace(line, at=time.time(), input=here(line.input)),
-                                      run, plan)  # fmt: skip
-                else:
-                    run.take(line)
-                if plan.ready == index and line.exchange in self._playing:  # type: ignore[union-attr]
-                    await self._arrive(self._playing[line.exchange])  # type: ignore[union-attr]
+                await self._line(index, line, run, plans)
+        except _GaveUpError:
+            what = f"{MOST_LATE} times nothing came for {SECONDS:g} s; the rest was not played"
+            self._odd.told.append((*_place(line), what, False))
         finally:
             operator.cancel()
             with suppress(asyncio.CancelledError):
                 await operator
             for playing in list(self._playing.values()):
-                with suppress(ConfigError):
+                with suppress(_GaveUpError):
                     await self._leave(playing)
-        return self._told
+            await self._strays()
+        return self._odd.told
+
+    async def _line(
+        self, index: int, line: CaptureLine, run: Run, plans: Mapping[int, Plan]
+    ) -> None:
+        if isinstance(line, PolicyLine):
+            run.take(line)
+        number = getattr(line, "exchange", None)
+        plan = plans.get(number) if number is not None else None
+        if number is None or plan is None or plan.skip is not None:
+            return
+        if isinstance(line, InputLine):
+            now = line._replace(at=time.time(), input=in_tunnel(here(line.input)))
+            await self._input(now, run, plan)
+        else:
+            run.take(line)
+        if plan.ready == index and number in self._playing:
+            await self._arrive(self._playing[number])
 
     async def _operate(self) -> None:
         """Answer each held call as it was answered then."""
@@ -119,6 +126,7 @@ class Player:
                         answer = self._answers.popleft() if self._answers else self._otherwise
                         given = Given(answer, "api", operator="replay")
                         self._pipeline.answer(event["pending"]["id"], given)
+                        self._answered.set()
 
     async def _input(self, line: InputLine, run: Run, plan: Plan) -> None:
         playing = self._playing.get(line.exchange)
@@ -126,7 +134,12 @@ class Player:
             await self._leave(playing)
         if playing is not None and playing.again and isinstance(line.input, RequestInput):
             return  # it was judged again at once
-        self._answers, self._otherwise = plan.answers, "allow" if plan.answered else "deny"
+        self._otherwise = "allow" if plan.answered else "deny"
+        self._answered.clear()
+        self._answers = plan.answers  # of a request: first for its server, then for itself
+        if not isinstance(line.input, RequestInput):
+            given = self._given.get((line.exchange, line.message))
+            self._answers = deque([] if given is None else [given])
         self._said = self._answers[0] if self._answers else self._otherwise
         judged, seen = self._take(run, line)
         if judged is None or judged.superseded:
@@ -143,7 +156,7 @@ class Player:
             await self._send(line, line.input, plan, seen)
             self._playing[line.exchange].again = again
 
-    async def _goes_on(self, line: InputLine, playing: _Playing, seen: Seen | None) -> None:
+    async def _goes_on(self, line: InputLine, playing: Playing, seen: Seen | None) -> None:
         match line.input:
             case RequestInput():
                 playing.request = seen
@@ -168,11 +181,14 @@ class Player:
     # The request
 
     async def _connect(self, line: InputLine, given: ConnectInput, seen: Seen | None) -> None:
-        visit = Visit(*self._door)
+        visit = Client(*self._door)
         try:
             async with asyncio.timeout(SECONDS):
                 status = await visit.tunnel(given.authority)
-        except (UnplayableError, TimeoutError, OSError, ValueError):
+        except UnplayableError:
+            self.unplayed[UNSENDABLE] += 1
+            return
+        except (TimeoutError, OSError, ValueError):
             status = 0
         finally:
             await visit.close()
@@ -181,173 +197,186 @@ class Player:
             what = "a tunnel that is denied was opened" if not opens else (
                 f"a tunnel that is allowed was refused ({status})"
             )  # fmt: skip
-            self._tell(line, what, weaker=not opens)
+            self._odd.tell(line, what, weaker=not opens)
 
     async def _send(
         self, line: InputLine, given: RequestInput, plan: Plan, seen: Seen | None
     ) -> None:
-        visit = Visit(*self._door)
-        playing = _Playing(line.exchange, line.line, plan, given, visit, request=seen)
+        visit = Client(*self._door)
+        self._server.expect(line.exchange)
+        playing = Playing(line.exchange, line.line, plan, given, visit, request=seen)
         self._playing[line.exchange] = playing
         try:
             async with asyncio.timeout(SECONDS):
                 await visit.send(given)
-        except (UnplayableError, TimeoutError, OSError, ValueError) as error:
-            self._tell(line, f"cannot be sent: {type(error).__name__}")
+        except UnplayableError:
+            self.unplayed[UNSENDABLE] += 1
+            playing.unsent = True
+        except (TimeoutError, OSError, ValueError) as error:
+            self._odd.tell(line, f"cannot be sent: {type(error).__name__}")
             playing.unsent = True
 
-    async def _arrive(self, playing: _Playing) -> None:
+    async def _arrive(self, playing: Playing) -> None:
         """Wait until the request is at the server, or its client has an answer."""
         if playing.unsent:
             return
+        while await self._arrival(playing) and self._is_stray(playing.arrival):
+            playing.arrival = None
+        if self._odd.arrived(playing, dialled=self._server.connected):
+            self._stopped.append(playing)
+
+    async def _arrival(self, playing: Playing) -> bool:
+        """Wait once; tell whether anything came to the server."""
         arriving = asyncio.ensure_future(self._server.arrivals.get())
         done = asyncio.ensure_future(playing.visit.done.wait())
         await asyncio.wait({arriving, done}, timeout=SECONDS, return_when=asyncio.FIRST_COMPLETED)
-        if not arriving.done() and not done.done():
-            self._waited()
-        done.cancel()
         if arriving.done():
             playing.arrival = arriving.result()
-        else:
-            arriving.cancel()
-        passes, stopped = self._passes(playing)
-        if playing.arrival is None:
-            if passes:
-                status = playing.visit.status
-                self._tell(playing, f"a request that passes never reached the server ({status})")
-            elif stopped is not None and stopped.outcome.effective is Verdict.DENY:
-                self._compare_reply(playing, stopped)
-        elif not passes:
-            self._tell(playing, "a request that is stopped reached the server", weaker=True)
-            await self._refuse(playing.arrival)
-            playing.arrival = None
-        elif playing.request is not None:
-            self._compare_request(playing, playing.arrival, playing.request)
+        elif not done.done():
+            self._waited()
+        arriving.cancel()
+        done.cancel()
+        return playing.arrival is not None
 
-    def _passes(self, playing: _Playing) -> tuple[bool, Seen | None]:
-        """Tell whether the request must reach the server, and what stopped it where it must not."""
-        for seen in (playing.dial, playing.request):
-            if seen is None:
-                continue
-            effective = seen.outcome.effective
-            if effective is Verdict.DENY and seen.instead is None:
-                return False, seen
-            if effective is Verdict.ASK and not playing.plan.answered:
-                return False, seen
-        return True, None
+    def _is_stray(self, arrival: Arrival | None) -> bool:
+        """Tell of a request that was stopped and comes all the same, late."""
+        for playing in self._stopped if arrival is not None else ():
+            head, body = playing.sent.head, playing.sent.body
+            if arrival and (arrival.method, arrival.target, arrival.body) == (
+                head.method, head.target, body
+            ):  # fmt: skip
+                arrival.drop()
+                self._stopped.remove(playing)
+                self._odd.tell(playing, REACHED, weaker=True)
+                return True
+        return False
 
-    def _compare_request(self, playing: _Playing, got: Arrival, seen: Seen) -> None:
-        sent, judge = playing.sent, self._witness
-        text = seen.instead if seen.instead is not None else (
-            judge.edited(seen.outcome, seen.prepared)
-        )  # fmt: skip
-        body = sent.body if text is None else text.encode()
-        if (got.method, got.target) != (sent.head.method, sent.head.target):
-            self._tell(playing, "the server got another method or target")
-        if got.body != body:
-            self._tell(playing, "the server got another body", weaker=text is not None)
-        mirrored = {name: value for name, value in sent.head.headers if name.startswith("mcp-")}
-        if text is not None:
-            mirrored |= judge.mirrors(seen.prepared, text)
-        came = dict(got.headers)
-        if {name: came.get(name) for name in mirrored} != mirrored:
-            self._tell(playing, "the server got other headers of MCP")
+    async def _strays(self) -> None:
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
+        while not self._server.arrivals.empty():
+            self._is_stray(self._server.arrivals.get_nowait())
 
     # The answer
 
     async def _answer(
-        self, line: InputLine, given: AnswerInput, playing: _Playing, seen: Seen | None
+        self, line: InputLine, given: AnswerInput, playing: Playing, seen: Seen | None
     ) -> None:
         arrival, visit = playing.arrival, playing.visit
         if arrival is None:
             return
-        with suppress(OSError):
-            await arrival.begin(given.head, length=len(given.body))
-            if playing.sent.head.method != "HEAD":
-                await arrival.more(given.body)
-            await arrival.close()
+        try:
+            await arrival.answer(given.head, given.body)
+        except UnanswerableError:
+            self.unplayed[UNSENDABLE] += 1
+            playing.arrival = None
+            return
         await self._ended(visit)
         if seen is not None and self._stops(seen):
-            if visit.body == given.body and given.body:
-                self._tell(line, "an answer that is stopped reached the client", weaker=True)
-            elif seen.outcome.effective is Verdict.DENY:
-                self._compare_reply(playing, seen)
+            reply = self._odd.denial_of(seen)
+            if spilled(given, visit, b"" if reply is None else reply.body):
+                what = "an answer that is stopped reached the client"
+                self._odd.tell(line, what, weaker=True)
+            elif reply is not None:
+                self._odd.compare_reply(playing, seen)
             return
         text = None if seen is None else self._witness.edited(seen.outcome, seen.prepared)
         body = given.body if text is None else text.encode()
         if (visit.status, bytes(visit.body)) != (given.head.status, body):
             what = f"the client got another answer ({visit.status}, {len(visit.body)} bytes)"
-            self._tell(line, what, weaker=text is not None)
+            self._odd.tell(line, what, weaker=text is not None)
 
     async def _event(
-        self, line: InputLine, given: EventInput, playing: _Playing, seen: Seen | None
+        self, line: InputLine, given: EventInput, playing: Playing, seen: Seen | None
     ) -> None:
         arrival, visit = playing.arrival, playing.visit
         if arrival is None:
             return
         before = len(visit.texts)
-        with suppress(OSError):
-            if not playing.begun:
-                await arrival.begin(given.head, length=None)
-            playing.begun = True
-            await arrival.more(block_of(given))
+        try:
+            with suppress(OSError):
+                if not playing.begun:
+                    await arrival.begin(given.head, length=None)
+                playing.begun = True
+                await arrival.more(block_of(given))
+        except UnanswerableError:
+            self.unplayed[UNSENDABLE] += 1
+            playing.arrival = None
+            return
         if seen is not None and self._stops(seen):
-            if given.data in visit.texts[before:]:
-                self._tell(line, "an event that is stopped reached the client", weaker=True)
+            instead = None if seen.outcome.code in ENDS_STREAM else seen.instead
+            playing.stream.stops(given, instead)
+            if seen.outcome.effective is Verdict.ASK:
+                await self._decided(visit)
+            elif instead is not None and await self._hears(visit, is_it(instead), before) is None:
+                self._odd.tell(line, "the client was not told of an event that is stopped")
             return
         text = None if seen is None else self._witness.edited(seen.outcome, seen.prepared)
+        playing.stream.passes(given, text)
         if not given.event:
             return  # notes alone: no client reads them
-        wanted, came = given.data if text is None else text, None
+        wanted = given.data if text is None else text
+        like = None if text is None else given.data
+        came = await self._hears(visit, is_it(wanted, like=like), before)
+        if came != wanted:
+            weaker = text is not None and came is not None
+            self._odd.tell(line, "the client got another event, or none", weaker=weaker)
+            playing.stream.known = playing.stream.known or weaker
+
+    async def _hears(self, visit: Client, fits: Callable[[str], bool], after: int) -> str | None:
         try:
-            async with asyncio.timeout(SECONDS):
-                came = await visit.got({wanted, given.data}, after=before)
+            async with self._patience():
+                return await visit.heard(fits, after=after)
         except TimeoutError:
             self._waited()
-        if came != wanted:
-            self._tell(line, "the client got another event, or none", weaker=came is not None)
+            return None
+
+    async def _decided(self, visit: Client) -> None:
+        """Wait until the operator answered what is held, before another answer is laid out."""
+        waits = [asyncio.ensure_future(one.wait()) for one in (self._answered, visit.done)]
+        try:
+            async with self._patience():
+                await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        except TimeoutError:
+            self._waited()
+        finally:
+            for wait in waits:
+                wait.cancel()
 
     def _stops(self, seen: Seen) -> bool:
         if seen.outcome.effective is Verdict.ASK:
             return self._said == "deny"
         return seen.outcome.effective is Verdict.DENY
 
-    def _compare_reply(self, playing: _Playing, seen: Seen) -> None:
-        reply, visit = self._witness.reply_to(seen), playing.visit
-        if visit.status != reply.status or told(bytes(visit.body)) != told(reply.body):
-            what = f"the client was told otherwise of a denial ({visit.status}, not {reply.status})"
-            self._tell(playing, what)
-
-    async def _leave(self, playing: _Playing) -> None:
+    async def _leave(self, playing: Playing) -> None:
         self._playing.pop(playing.number, None)
         if playing.arrival is not None:
-            with suppress(OSError):
+            with suppress(OSError, UnanswerableError):
                 await playing.arrival.close()
-            if playing.begun:
-                await self._ended(playing.visit)
-        await playing.visit.close()
-
-    async def _ended(self, visit: Visit) -> None:
         try:
-            async with asyncio.timeout(SECONDS):
+            if playing.arrival is not None and playing.begun:
+                await self._ended(playing.visit)
+        finally:
+            if playing.stream.came_through(playing.visit):
+                self._odd.tell(playing, LEAKED, weaker=True)
+            await playing.visit.close()
+
+    async def _ended(self, visit: Client) -> None:
+        try:
+            async with self._patience():
                 await visit.done.wait()
         except TimeoutError:
             self._waited()
 
+    def _patience(self) -> asyncio.Timeout:
+        return asyncio.timeout(SECONDS if self._late < MOST_LATE else 0)
+
     def _waited(self) -> None:
-        """Count a wait in vain; ConfigError after too many: each takes its time."""
+        """Count a wait in vain; give up after too many: each takes its time."""
         self._late += 1
-        if self._late > MOST_LATE:
-            raise ConfigError(
-                Problem(f"{MOST_LATE} times nothing came for {SECONDS:g} s; given up",
-                        key="--live", hint="replay the capture without --live")
-            )  # fmt: skip
+        if self._late >= MOST_LATE:
+            raise _GaveUpError
 
-    async def _refuse(self, arrival: Arrival) -> None:
-        with suppress(OSError):
-            await arrival.begin(_REFUSED, length=0)
-            await arrival.close()
 
-    def _tell(self, place: InputLine | _Playing, what: str, *, weaker: bool = False) -> None:
-        number = place.exchange if isinstance(place, InputLine) else place.number
-        self._told.append((place.line, number, what, weaker))
+def _place(line: CaptureLine | None) -> tuple[int, int]:
+    return getattr(line, "line", 0), getattr(line, "exchange", 0)

@@ -23,12 +23,17 @@ from mitmgate.ca.authority import self_signed
 from mitmgate.ca.storage import write_whole
 from mitmgate.mitm.core import Core
 from mitmgate.mitm.gate import Gate
+from mitmgate.replay.har import is_address
 from mitmgate.wire.http import AnswerHead, Headers
 
 HERE = "127.0.0.1"
-_SOMEWHERE = "1.1.1.1"  # for names that were not resolved when recorded; nothing is sent there
+_SOMEWHERE = "1.1.1.1"  # for what was not dialled when recorded; nothing is sent there
 _FRAMING = frozenset({"connection", "content-length", "keep-alive", "transfer-encoding"})
 _CHUNK = 65_536
+
+
+class UnanswerableError(Exception):
+    """What was recorded cannot be answered in HTTP/1.1 as it was."""
 
 
 @dataclass(slots=True, eq=False)
@@ -43,26 +48,40 @@ class Arrival:
     _writer: asyncio.StreamWriter
     _over: asyncio.Event = field(default_factory=asyncio.Event)
 
+    async def answer(self, head: AnswerHead, body: bytes) -> None:
+        """Send a whole answer; raises as :meth:`begin`. A connection that is gone is no error."""
+        try:
+            await self.begin(head, length=len(body))
+            if self.method != "HEAD":
+                await self.more(body)
+            await self.close()
+        except OSError:
+            self._over.set()
+
     async def begin(self, head: AnswerHead, *, length: int | None) -> None:
-        """Send *head* with the framing of a body of *length* bytes, None: one that goes on."""
+        """Send *head* with the framing of a body of *length* bytes, None: one that goes on.
+
+        UnanswerableError: HTTP/1.1 has no such head; the connection is closed.
+        """
         framing = ("transfer-encoding", "chunked")
         if length is not None:
             framing = ("content-length", str(length))
-        kept = [(name, value) for name, value in head.headers if name not in _FRAMING]
+        gone = _FRAMING if length is not None else _FRAMING | {"content-encoding"}
+        kept = [(name, value) for name, value in head.headers if name not in gone]
         bare = head.status in (204, 304)
         headers = [*kept, ("connection", "close"), *([] if bare else [framing])]
-        await self._send(h11.Response(status_code=head.status, headers=encoded(headers)))
+        await self._send(lambda: h11.Response(status_code=head.status, headers=encoded(headers)))
 
     async def more(self, data: bytes) -> None:
-        """Send a part of the body."""
+        """Send a part of the body; raises as :meth:`begin`."""
         if data:
-            await self._send(h11.Data(data=data))
+            await self._send(lambda: h11.Data(data=data))
 
     async def close(self) -> None:
         """End the answer and the connection."""
         try:
             if self._connection.our_state is h11.SEND_BODY:
-                await self._send(h11.EndOfMessage())
+                await self._send(h11.EndOfMessage)
         finally:
             self._over.set()
 
@@ -70,17 +89,44 @@ class Arrival:
         """Wait until it is over."""
         await self._over.wait()
 
-    async def _send(self, event: h11.Event) -> None:
-        self._writer.write(self._connection.send(event) or b"")
+    def drop(self) -> None:
+        """Close the connection without an answer."""
+        self._over.set()
+
+    async def _send(self, make: Callable[[], h11.Event]) -> None:
+        try:
+            data = self._connection.send(make())
+        except (h11.LocalProtocolError, UnicodeError):
+            self.drop()
+            raise UnanswerableError from None
+        self._writer.write(data or b"")
         await self._writer.drain()
 
 
-class RecordedServer:
-    """Takes requests on two ports of this machine, with and without TLS; ``arrivals`` has them."""
+type Dials = Mapping[int, Mapping[str, tuple[str, ...]]]
+"""What names resolved to, by the numbers of the exchanges that they were dialled for."""
 
-    def __init__(self) -> None:
+
+class RecordedServer:
+    """Takes requests on two ports of this machine, with and without TLS; ``arrivals`` has them.
+
+    ``addresses`` are what names resolve to now; ``connected`` tells whether anybody came since the
+    last exchange began.
+    """
+
+    def __init__(self, dials: Dials) -> None:
         self.arrivals: asyncio.Queue[Arrival] = asyncio.Queue()
         self.ports: dict[bool, int] = {}
+        self.addresses: dict[str, tuple[str, ...]] = {}
+        self.connected = False
+        self._dials = dials
+        for found in dials.values():
+            self.addresses = {**found, **self.addresses}
+
+    def expect(self, exchange: int) -> None:
+        """Begin *exchange*: names resolve to what they did for it, or else for those before."""
+        self.addresses |= self._dials.get(exchange, {})
+        self.connected = False
 
     @asynccontextmanager
     async def serving(self, certificate: Path) -> AsyncIterator[None]:
@@ -100,6 +146,7 @@ class RecordedServer:
                 server.close_clients()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connected = True
         try:
             arrival = await _arrival(reader, writer)
             await self.arrivals.put(arrival)
@@ -130,30 +177,29 @@ async def _arrival(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -
 
 
 class RecordedGate(Gate):
-    """A gate whose connections end at the recorded server, once they were judged.
+    """A gate whose connections end at *server*, once they were judged.
 
-    ``addresses`` are what names resolved to when they were recorded: these are judged.
+    What is judged are the addresses that names resolved to when they were recorded.
     """
 
     def __init__(
         self,
         core: Core,
-        addresses: Mapping[str, tuple[str, ...]],
         own: Callable[[], tuple[tuple[str, int], ...]],
-        ports: Mapping[bool, int],
+        server: RecordedServer,
     ) -> None:
         async def resolve(host: str, _port: int) -> tuple[str, ...]:
-            return addresses.get(host) or (host if _is_address(host) else _SOMEWHERE,)
+            return server.addresses.get(host) or (_SOMEWHERE,)
 
         super().__init__(core, resolve, own)
-        self._ports = ports
+        self._server = server
 
     async def server_connect(self, data: Any) -> None:
         """Judge the address, and dial the recorded server instead of it."""
         before = data.server.address
         await super().server_connect(data)
         if data.server.error is None and before is not None:
-            data.server.address = (HERE, self._ports[bool(data.server.tls)])
+            data.server.address = (HERE, self._server.ports[bool(data.server.tls)])
 
 
 def certificate_for(folder: Path, names: Iterable[str]) -> tuple[Path, Path]:
@@ -194,16 +240,8 @@ def without_framing(headers: Headers) -> Headers:
     return tuple(pair for pair in headers if pair[0] not in _FRAMING)
 
 
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
 def _general(name: str) -> x509.GeneralName:
-    if _is_address(name):
+    if is_address(name):
         return x509.IPAddress(ipaddress.ip_address(name))
     return x509.DNSName(name)
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -14,7 +14,9 @@ from mitmgate.errors import ConfigError, Problem
 from mitmgate.judge.judge import Judge
 from mitmgate.policy.load import Policy
 from mitmgate.record.capture import golden_path
+from mitmgate.record.expansion import Sample
 from mitmgate.record.meta import Meta, check_sums, read_meta, seal, sum_of
+from mitmgate.record.ours import paths_of, with_servers
 from mitmgate.replay.capture import is_closed, read_capture, read_header
 from mitmgate.replay.compare import Comparison
 from mitmgate.replay.entries import CaptureLine, HeaderLine, InputLine, PolicyLine
@@ -49,7 +51,7 @@ class Pair:
 
 
 def run_files(  # noqa: PLR0913  each is one thing that a replay can be asked
-    paths: Sequence[Path],
+    paths: Sequence[Path] | Mapping[Path, Path],
     policy: Policy,
     *,
     only: Words | None = None,
@@ -59,18 +61,21 @@ def run_files(  # noqa: PLR0913  each is one thing that a replay can be asked
 ) -> Comparison:
     """Replay every capture that *paths* name, and compare it with its golden file.
 
-    With *accept* the golden files are written, all or none. *hear* takes each outcome that is
-    compared. ConfigError with every problem when any input cannot be used.
+    Of a mapping the values are the files that its captures were made of: these are named in all
+    that is told, errors too. With *accept* the golden files are written, all or none. *hear* takes
+    each outcome. ConfigError with every problem when any input cannot be used.
     """
+    named = paths if isinstance(paths, Mapping) else {}
     if watch is not None:
         watch.watch(policy)
     compared, staged, problems = Comparison(), list[_Staged](), list[Problem]()
     try:
         for file in _files(paths, problems):
             try:
-                _compare_file(file, policy, compared, _Asked(only, hear, accept, staged))
+                asked = _Asked(only, hear, accept, staged, named.get(file))
+                _compare_file(file, policy, compared, asked)
             except ConfigError as error:
-                problems += error.problems
+                problems += renamed(error, file, named.get(file, file)).problems
         if problems:
             raise ConfigError(*problems)
         if only is not None and compared.outcomes == 0:
@@ -105,7 +110,7 @@ def pairs(lines: Iterable[CaptureLine], before: Policy, after: Policy) -> Iterat
 def read_lines_for(file: Path, policy: Policy) -> Iterator[CaptureLine]:
     """Yield the lines of a capture with samples that the rules of *policy* find again."""
     scanner = scanner_for(policy, read_header(file).canaries)
-    for line in read_capture(file, scanner.sample_for):
+    for line in read_capture(file, _sample(scanner, policy)):
         if isinstance(line, PolicyLine):
             look_for(scanner, policy, line.canaries)
         yield line
@@ -117,6 +122,11 @@ def scanner_for(policy: Policy, canaries: Iterable[str] = ()) -> Scanner:
     The key of its hashes is random: here they only tell equal values apart.
     """
     return Scanner(_book(policy, canaries), hash_key=os.urandom(32))
+
+
+def _sample(scanner: Scanner, policy: Policy) -> Sample:
+    """Return what stands for secrets: samples, and the paths of the servers of *policy*."""
+    return with_servers(scanner.sample_for, paths_of(policy))
 
 
 def look_for(scanner: Scanner, policy: Policy, canaries: Iterable[str]) -> None:
@@ -153,6 +163,7 @@ class _Asked:
     hear: Hear | None
     accept: Accept
     staged: list[_Staged]
+    source: Path | None = None
 
 
 def _run(policy: Policy, header: HeaderLine, scanner: Scanner | None = None) -> Run:
@@ -173,8 +184,12 @@ def _compare_file(file: Path, policy: Policy, compared: Comparison, asked: _Aske
         asked.staged.append(_Staged(file, StagedGolden(lines)))
         keep = asked.staged[-1].golden.add
     chosen = Chosen(asked.only, asked.hear, keep, asked.accept == "weaker")
-    merge = Merge(file, golden, compared, closed=is_closed(file), chosen=chosen)
-    compare_lines(read_capture(file, scanner.sample_for), policy, scanner, merge)
+    shown = asked.source or file
+    merge = Merge(shown, golden, compared, closed=is_closed(file), chosen=chosen)
+    read: Iterator[CaptureLine] = read_capture(file, _sample(scanner, policy))
+    if shown != file:
+        read = map(_unnumbered, read)
+    compare_lines(read, policy, scanner, merge)
     if merge.exchanges == 0:
         raise ConfigError(_nothing(file))
     if merge.is_short and asked.accept != "weaker":
@@ -198,6 +213,29 @@ def compare_lines(
     merge.finish()
 
 
+def _unnumbered(line: CaptureLine) -> CaptureLine:
+    """Return *line* without its number, which says nothing of the file it was made of."""
+    return line._replace(line=0) if isinstance(line, InputLine) else line
+
+
+def renamed(error: ConfigError, capture: Path, source: Path) -> ConfigError:
+    """Return *error* with *source*, what *capture* was made of, named in the place of it.
+
+    A golden file is the one beside *source*.
+    """
+    if capture == source:
+        return error
+    beside = golden_path(source.with_suffix(".jsonl"))
+    names = {str(capture): str(source), str(golden_path(capture)): str(beside)}
+
+    def told(problem: Problem) -> Problem:
+        name = names.get(problem.file or "", problem.file)
+        numbered = problem.file != str(capture)
+        return replace(problem, file=name, line=problem.line if numbered else None)
+
+    return ConfigError(*map(told, error.problems))
+
+
 def _check(file: Path, meta: Meta | None, compared: Comparison, asked: _Asked) -> None:
     if meta is None or meta.sha256 is None:
         compared.unsealed += 1
@@ -212,7 +250,7 @@ def _check(file: Path, meta: Meta | None, compared: Comparison, asked: _Asked) -
         raise ConfigError(_other_golden(file))
 
 
-def _files(paths: Sequence[Path], problems: list[Problem]) -> list[Path]:
+def _files(paths: Iterable[Path], problems: list[Problem]) -> list[Path]:
     files: list[Path] = []
     for path in paths:
         try:

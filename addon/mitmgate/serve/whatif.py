@@ -23,12 +23,15 @@ from mitmgate.query.records import Record, read_records
 from mitmgate.query.seeking import records_since
 from mitmgate.query.whatif import BODIES, WhatIf, tally_records
 from mitmgate.record.lines import timestamp
+from mitmgate.replay.entries import CaptureLine, CutLine, InputLine
 from mitmgate.replay.files import capture_files
 from mitmgate.replay.golden import Golden
 from mitmgate.replay.pairs import Sides, side_by_side
 from mitmgate.serve.replaying import Pair, pairs, read_lines_for
 
 _MOST_OPEN: Final = 10_000
+_LAG: Final = 0.01
+"""Seconds between a judgement and its record, at most."""
 _MOST_NUMBER: Final = 20_000_000
 _MOST_OTHER: Final = 100_000
 _HEX: Final = frozenset("0123456789abcdef")
@@ -91,8 +94,12 @@ def whatif(
     tally = Tally(traffic.since, traffic.now)
     judged = _Judged()
     if before.hash != after.hash:
-        for file in _files(traffic.captures):
-            _tally_capture(file, (before, after), traffic, tally, judged, pace)
+        for file in filter(_is_there, _files(traffic.captures)):
+            try:
+                _tally_capture(file, (before, after), traffic, tally, judged, pace)
+            except ConfigError:
+                if _is_there(file):
+                    raise
     if traffic.audit is not None:
         since = timestamp(traffic.since)
         asked, read = WhatIf(before, after), read_records(traffic.audit)
@@ -100,6 +107,14 @@ def whatif(
         tally_records(asked, records, tally, since=since, known=judged.knows)
     tally.partial = pace.over
     return tally
+
+
+def _is_there(file: Path) -> bool:
+    """Tell whether *file* holds something: a ring removes its oldest, and begins with none."""
+    try:
+        return file.stat().st_size > 0
+    except OSError:
+        return False
 
 
 def _files(paths: Sequence[Path]) -> list[Path]:
@@ -117,10 +132,10 @@ def _tally_capture(  # noqa: PLR0913, PLR0917  the state of one pass
 ) -> None:
     before, after = policies
     exchanges = _Exchanges(file)
-    for pair in pace.of(pairs(read_lines_for(file, before), before, after)):
+    lines = exchanges.watched(read_lines_for(file, before))
+    for pair in pace.of(pairs(lines, before, after)):
         example, question = exchanges.take(pair)
-        if pair.line.id is not None and not pair.line.carried:
-            judged.whole.add(pair.line.id)
+        judged.saw(example, pair.line, cut=pair.line.exchange in exchanges.cut)
         for sides in side_by_side(pair.before, pair.after):
             if not sides.sure:
                 judged.doubted(sides.known.kind).add(example)
@@ -153,6 +168,17 @@ class _Exchanges:
     def __init__(self, file: Path) -> None:
         self._file = file
         self._open: OrderedDict[int, tuple[str, str]] = OrderedDict()
+        self.cut = set[int]()
+        """The exchanges of which the rest was not kept, until another one ends."""
+
+    def watched(self, lines: Iterable[CaptureLine]) -> Iterator[CaptureLine]:
+        """Yield *lines*, and note which exchanges are cut."""
+        for line in lines:
+            if isinstance(line, CutLine):
+                self.cut.add(line.exchange)
+            yield line
+            if isinstance(line, InputLine) and isinstance(line.input, EndInput):
+                self.cut.discard(line.exchange)
 
     def take(self, pair: Pair) -> tuple[str, str]:
         """Return the id of the exchange of *pair*, else its place, and what a person is asked."""
@@ -172,12 +198,32 @@ class _Exchanges:
 
 
 class _Judged:
-    """Which records need no second look: ``whole`` are the exchanges of the captures."""
+    """Which records need no second look: those of what stands in the captures."""
 
     def __init__(self) -> None:
-        self.whole = _Exchanged()
+        self._begun = _Exchanged()
+        self._whole = _Exchanged()
+        self._parts: OrderedDict[str, tuple[float, float]] = OrderedDict()
         self._requests = _Exchanged()
         self._answers = _Exchanged()
+
+    def saw(self, exchange: str, line: InputLine, *, cut: bool) -> None:
+        """Note that *line* of *exchange* was judged; *cut*: what comes between it and the end is
+        not there.
+        """
+        if line.carried:
+            return  # it is judged where it stood first, if that is still there
+        if line.id is not None:
+            self._begun.add(exchange)
+        if isinstance(line.input, EndInput):
+            if not cut and exchange in self._begun:
+                self._whole.add(exchange)
+                self._parts.pop(exchange, None)
+            return
+        first, _ = self._parts.get(exchange, (line.at, line.at))
+        self._parts[exchange] = first, line.at
+        if len(self._parts) > _MOST_OPEN:
+            self._parts.popitem(last=False)  # those are judged from their records too
 
     def doubted(self, kind: str) -> _Exchanged:
         """Return the exchanges of which an outcome of this *kind* rests on what was not stored."""
@@ -186,7 +232,12 @@ class _Judged:
     def knows(self, record: Record) -> bool:
         """Tell whether the decision *record* was judged with all that it rests on."""
         exchange = str(record["exchange"])
-        return exchange in self.whole and exchange not in self.doubted(str(record["kind"]))
+        if exchange in self.doubted(str(record["kind"])):
+            return False
+        if exchange in self._whole:
+            return True
+        first, last = self._parts.get(exchange, (1.0, 0.0))
+        return first <= last and timestamp(first) <= record["time"] <= timestamp(last + _LAG)
 
 
 _ASKED: Final = frozenset({"connect", "request", "dial"})

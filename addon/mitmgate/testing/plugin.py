@@ -18,10 +18,15 @@ if TYPE_CHECKING:
     from mitmgate.policy.load import Policy
     from mitmgate.testing.captures import Flow
 
-_GOLDEN = ".golden.jsonl"
-_POLICY = "mitmgate_policy"
-_MARKS = {_GOLDEN: (b'{"v":', b'"exchange":', b'"verdict":'), "": (b'"type":"capture"',)}
+# What a capture consists of, and what the beginning of each of its files holds.
+_GOLDEN, _CAPTURE, _META = ".golden.jsonl", ".jsonl", ".meta.yaml"
+_MARKS = {
+    _GOLDEN: (b'{"v":', b'"exchange":', b'"verdict":'),
+    _CAPTURE: (b'"type":"capture"',),
+    _META: (b'tool:"mitmgate', b"profile:"),
+}
 _LONGEST = 65_536
+_POLICY = "mitmgate_policy"
 _FLAG: dict[str, Any] = {"action": "store_true"}
 _KEY = pytest.StashKey[dict[str, object]]()
 
@@ -39,18 +44,23 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
-    """Collect golden files that are ours; a capture is collected by its golden file."""
-    if not file_path.name.endswith(_GOLDEN):
+    """Collect a capture once, by its golden file; without one by what is left, as an error."""
+    stem = _stem(file_path)
+    if stem is None:
         return None
-    capture = _capture_of(file_path)
-    if not (_is_marked(file_path, _GOLDEN) or _is_marked(capture, "")):
+    files = {file_path.with_name(stem + suffix): suffix for suffix in _MARKS}
+    leads = next((file for file in files if file.is_file()), None)
+    if leads != file_path or not any(_is_marked(*file) for file in files.items()):
         return None  # others call their files so, too
     collected: pytest.Collector = GoldenFile.from_parent(parent, path=file_path)
     return collected
 
 
 class GoldenFile(pytest.File):
-    """A golden file with the capture beside it; collecting it judges the whole capture."""
+    """A golden file with the capture beside it; collecting it judges the whole capture.
+
+    Where the golden file is missing, the path is that of the capture or of the meta file.
+    """
 
     def collect(self) -> Iterator[pytest.Item]:
         """Yield a test for each exchange; to update, one test that writes the file."""
@@ -103,7 +113,10 @@ class GoldenFile(pytest.File):
 
 
 class Exchange(pytest.Item):
-    """One exchange: it fails where the policy decides otherwise than the golden file says."""
+    """One exchange: it fails where the policy decides otherwise than the golden file says.
+
+    Where nobody can tell, since the capture does not hold what was decided on, it is skipped.
+    """
 
     def __init__(self, *, flow: Flow, **given: Any) -> None:
         super().__init__(**given)
@@ -111,9 +124,13 @@ class Exchange(pytest.Item):
         self.extra_keyword_matches.update(flow.words)
 
     def runtest(self) -> None:
-        """Fail with what is different."""
-        if self._flow.told:
-            raise Changed("\n".join([*self._flow.told, *_next_step(weaker=self._flow.weaker)]))
+        """Fail with what is different, or skip with what is missing."""
+        flow = self._flow
+        if flow.told:
+            more = [flow.undecided] if flow.missing else []
+            raise Changed("\n".join([*flow.told, *more, *_next_step(weaker=flow.weaker)]))
+        if flow.missing:
+            pytest.skip(flow.undecided)
 
     def repr_failure(self, excinfo: pytest.ExceptionInfo[BaseException], style: Any = None) -> Any:
         """Return the text of a difference without a traceback."""
@@ -161,14 +178,20 @@ def _next_step(*, weaker: bool) -> list[str]:
     return [f"If this is what you meant: run it again with {accept}."]
 
 
-def _capture_of(golden: Path) -> Path:
-    return golden.with_name(golden.name.removesuffix(_GOLDEN) + ".jsonl")
+def _stem(path: Path) -> str | None:
+    """Return what the names of the files of a capture begin with, None for another file."""
+    name = path.name
+    return next((name.removesuffix(end) for end in _MARKS if name.endswith(end)), None)
+
+
+def _capture_of(part: Path) -> Path:
+    return part.with_name(f"{_stem(part)}{_CAPTURE}")
 
 
 def _is_marked(path: Path, kind: str) -> bool:
     try:
         with path.open("rb") as file:
-            first = file.readline(_LONGEST)
+            begin = file.read(_LONGEST) if kind == _META else file.readline(_LONGEST)
     except OSError:
         return False
-    return all(mark in first.replace(b" ", b"") for mark in _MARKS[kind])
+    return all(mark in begin.replace(b" ", b"") for mark in _MARKS[kind])

@@ -52,7 +52,10 @@ def _health(health: Health, sight: Sight) -> Iterator[Content]:
     yield _fact("unanswered, kept", f"{health.detached:,}", width)
     yield _fact("readers", f"{health.readers:,}, {health.dropped:,} messages missed", width)
     yield _fact("policy", health.policy_hash.removeprefix("sha256:")[:12], width)
-    for name, trouble in (("policy file", health.policy), ("audit file", health.audit)):
+    parts = [("policy file", health.policy), ("audit file", health.audit)]
+    if health.capture is not None:
+        parts.append(("capture", health.capture))
+    for name, trouble in parts:
         yield _fact(name, "fine" if trouble is None else f"▲ {trouble}", width, bad=trouble)
     if not halt.on:
         yield _fact("kill switch", "off", width)

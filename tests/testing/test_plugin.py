@@ -8,31 +8,30 @@ import shutil
 import subprocess
 import sys
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Literal
 from xml.etree import ElementTree as ET
 
 import pytest
+from captures import POLICY, TRAFFIC, record
 from warm import WarmPopen
 
-from mitmgate.errors import ConfigError
-from mitmgate.policy.load import load_policy
-from mitmgate.testing import assert_decision, call, egress
-from mitmgate.testing.decisions import Call, Egress
+from mitmgate.judge.inputs import EndInput, Input, RequestInput, Tunnel
+from mitmgate.record.capture import golden_path
+from mitmgate.wire.http import RequestHead
 
-EXAMPLE = Path(__file__).parents[1] / "docs" / "example-rules"
+EXAMPLE = Path(__file__).parents[2] / "docs" / "example-rules"
 PLUGIN = ("-p", "mitmgate.testing.plugin", "-p", "no:cacheprovider")
 ASKS, ALLOWS, DENIES = ("otherwise: ask", "otherwise: allow", "otherwise: deny")
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a run of pytest gave: its exit code, and the text of each test that failed by id."""
+    """What a run of pytest gave: its exit code, and by id why a test failed or was skipped."""
 
     code: int
     passed: frozenset[str]
     failed: dict[str, str]
+    skipped: dict[str, str]
     output: str
 
 
@@ -46,14 +45,17 @@ def run_pytest(folder: Path, *arguments: str) -> Report:
         text=True, env=environment, cwd=folder,
     ) as process:  # fmt: skip
         output = process.communicate(timeout=60)[0]
-    passed, failed = set[str](), dict[str, str]()
+    passed, failed, skipped = set[str](), dict[str, str](), dict[str, str]()
     for case in ET.parse(folder / "report.xml").iter("testcase"):  # noqa: S314 - our own
         name = f"{case.get('file', '')}::{case.get('name')}"
         if len(case) == 0:
             passed.add(name)
         for told in case:
-            failed[name] = told.text or ""
-    return Report(process.returncode, frozenset(passed), failed, output)
+            if told.tag == "skipped":
+                skipped[name] = told.get("message", "")
+            else:
+                failed[name] = told.text or ""
+    return Report(process.returncode, frozenset(passed), failed, skipped, output)
 
 
 def repository(folder: Path, old: str = "", new: str = "", *, nested: bool = True) -> Path:
@@ -87,6 +89,14 @@ def collected(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
     edited(damaged / "captures" / "notes.jsonl", '"type":"close"', '"type":"closed"')
     by_hand = repository(root / "by-hand")
     edited(by_hand / "captures" / "notes.golden.jsonl", '"verdict":"ask"', '"verdict":"allow"')
+    for name, suffixes in LEFT.items():
+        left = repository(root / name) / "captures"
+        for suffix in {".jsonl", ".golden.jsonl", ".meta.yaml"} - suffixes:
+            (left / f"notes{suffix}").unlink()
+    unsure = root / "unsure"
+    (unsure / "policy.yaml").parent.mkdir()
+    (unsure / "policy.yaml").write_text(POLICY)
+    record(unsure / "captures", [*TRAFFIC, *unstored("a-4")])
     homeless = repository(root / "homeless")
     (homeless / "policy.yaml").unlink()
     foreign = root / "foreign"
@@ -94,6 +104,23 @@ def collected(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Report]:
     (foreign / "answers.golden.jsonl").write_text('{"prompt": "x", "completion": "y"}\n')
     (foreign / "answers.jsonl").write_text('{"prompt": "x"}\n')
     return root, run_pytest(root, "--continue-on-collection-errors")
+
+
+LEFT = {
+    "capture-and-meta": {".jsonl", ".meta.yaml"},
+    "capture-alone": {".jsonl"},
+    "meta-alone": {".meta.yaml"},
+}
+"""Repositories in which only these files of the capture are left."""
+
+
+def unstored(exchange: str) -> list[Input]:
+    """Return a call whose body no capture can hold."""
+    headers = (("host", "files.example"), ("content-type", "image/png"))
+    head = RequestHead("POST", "https", "files.example", 443, "/mcp/x", headers)
+    body = b'{"jsonrpc"\xff'
+    asked = RequestInput(exchange, "192.0.2.7", head, "files.example", body, Tunnel())
+    return [asked, EndInput(exchange)]
 
 
 def of(report: Report, name: str) -> dict[str, str]:
@@ -127,6 +154,9 @@ def test_what_is_stricter_fails_as_different(collected: tuple[Path, Report]) -> 
 
 UNUSABLE = {
     "missing": "its capture is missing",
+    "capture-and-meta": "its golden file is missing",
+    "capture-alone": "its golden file is missing",
+    "meta-alone": "notes.meta.yaml: its capture is missing",
     "damaged": "unknown type 'closed'",
     "by-hand": "is not what its meta file says",
     "homeless": "name the policy with --policy-file",
@@ -138,11 +168,22 @@ def test_what_cannot_be_used_is_an_error_and_never_a_skip(
     collected: tuple[Path, Report], name: str
 ) -> None:
     report = collected[1]
-    (told,) = (told for test, told in report.failed.items() if f"{name}" in test)
+    # Where it is the file that names the test, the folder stands in its place.
+    (told,) = (told for test, told in report.failed.items() if f"{name}/" in test.replace(".", "/"))
     assert UNUSABLE[name] in told.lower()
     assert "Traceback" not in told
     assert not [test for test in report.passed if test.startswith(f"{name}/")]
     assert report.code == 1
+
+
+def test_what_was_not_compared_is_skipped_and_says_why(collected: tuple[Path, Report]) -> None:
+    report = collected[1]
+    ((test, why),) = report.skipped.items()
+    assert test.endswith("::exchange-4")
+    assert test.startswith("unsure/captures/capture-")
+    assert why == "1 of 1 outcomes not compared: the body that it rests on was not stored"
+    same = {name.rpartition("-")[2] for name in report.passed if name.startswith("unsure/")}
+    assert same == {"1", "2", "3"}
 
 
 def test_golden_files_of_others_are_left_alone(collected: tuple[Path, Report]) -> None:
@@ -167,6 +208,9 @@ def test_an_update_writes_what_is_stricter_and_refuses_what_is_weaker(tmp_path: 
     report = run_pytest(tmp_path, "--policy-update", "--policy-accept-weaker", "weaker")
     assert (report.code, len(report.passed)) == (0, 1)
     assert '"verdict":"allow"' in line_of(weaker, 6)
+    golden_path(stricter / "captures" / "notes.jsonl").unlink()
+    report = run_pytest(tmp_path, "--policy-update", "stricter")
+    assert (report.code, len(report.passed)) == (0, 1)
     again = run_pytest(tmp_path, "stricter", "weaker", "-k", "save_note")
     assert (again.code, len(again.passed)) == (0, 2)
 
@@ -196,75 +240,3 @@ def test_the_plugin_loads_nothing_but_itself() -> None:
         [sys.executable, "-c", LOADED], capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == ["mitmgate", "mitmgate.testing", "mitmgate.testing.plugin"]
-
-
-# assert_decision
-
-POLICY = """\
-version: 1
-agents:
-  nightly: {groups: [bots]}
-servers:
-  files: {url: "https://files.example:8443/mcp/**"}
-mcp:
-  rules:
-    - {id: bots-read, group: bots, tool: get, then: allow}
-    - {id: at-night, tool: night, time: {from: "22:00", to: "06:00", zone: UTC}, then: allow}
-    - {id: prompts, method: prompts/get, then: allow}
-  otherwise: ask
-egress:
-  rules:
-    - {id: docs, host: docs.example, methods: [GET], then: allow}
-"""
-type Word = Literal["allow", "ask", "deny"]
-DECIDED: dict[str, tuple[Call | Egress, Word, str]] = {
-    "an agent of a group is known by its name": (
-        call("get", server="files", agent="nightly"), "allow", "bots-read"),
-    "an agent without a name is in no group": (call("get", server="files"), "ask", "otherwise"),
-    "a secret in an argument is found": (
-        call("get", {"q": "AKIA" + "QYLPMN5HHHFPZAM2"}, server="files"), "deny", "scan.secrets"),
-    "an answer is judged after its call": (
-        call("get", server="files", answer="plain"), "allow", "answer"),
-    "another method has its own rule": (
-        call("weekly", server="files", method="prompts/get"), "allow", "prompts"),
-    "a server that has no name": (
-        call("get", url="https://other.example/mcp"), "ask", "unknown_servers"),
-    "a page": (egress("https://docs.example/x?y=1"), "allow", "docs"),
-    "a page with another method": (
-        egress("https://docs.example/x", "POST", body="x"), "deny", "otherwise"),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("sentence", DECIDED)
-def test_a_decision_is_that_of_live_traffic(sentence: str) -> None:
-    request, verdict, rule = DECIDED[sentence]
-    policy = load_policy(POLICY, file="p.yaml")
-    outcome = assert_decision(policy, request, verdict, rule=rule)
-    assert outcome.verdict.word == verdict
-    with pytest.raises(AssertionError, match=f"it is {verdict} by {rule}"):
-        assert_decision(policy, request, rule="another")
-
-
-def test_a_rule_with_a_time_is_asked_at_a_time() -> None:
-    policy = load_policy(POLICY, file="p.yaml")
-    late, noon = (datetime(2026, 1, 5, hour, tzinfo=UTC) for hour in (23, 12))
-    night = call("night", server="files")
-    assert_decision(policy, night, "allow", rule="at-night", at=late)
-    assert_decision(policy, night, "ask", rule="otherwise", at=noon)
-
-
-def test_a_server_that_the_policy_does_not_name_is_an_error_that_says_which_there_are() -> None:
-    policy = load_policy(POLICY, file="p.yaml")
-    with pytest.raises(ConfigError, match="one of files; or give url="):
-        assert_decision(policy, call("get", server="mails"), "ask")
-
-
-def test_no_answer_comes_to_a_call_that_is_denied() -> None:
-    policy = load_policy(
-        "version: 1\nservers: {files: {url: 'https://files.example/mcp'}}\n"
-        "mcp: {rules: [{id: never, tool: drop, then: deny}], otherwise: allow}\n",
-        file="p.yaml",
-    )
-    assert_decision(policy, call("get", server="files", answer="done"), "allow")
-    with pytest.raises(AssertionError, match="no answer comes: the call is denied by never"):
-        assert_decision(policy, call("drop", server="files", answer="done"), "allow")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -16,9 +16,12 @@ if TYPE_CHECKING:
 _SHOWN = 40
 
 
-def play(paths: Sequence[Path], source: PolicySource, *, as_json: bool) -> int:
+def play(
+    paths: Sequence[Path] | Mapping[Path, Path], source: PolicySource, *, as_json: bool
+) -> int:
     """Play the captures, print what differs, and return the exit code: 0, 1 or 3.
 
+    The values of a mapping are what its captures were made of, and are named in their place.
     With *as_json* that is one line, an object with the key ``live``.
     """
     from mitmgate.record.lines import encode_line
@@ -36,6 +39,7 @@ def play(paths: Sequence[Path], source: PolicySource, *, as_json: bool) -> int:
 def live_text(live: Live) -> Iterator[str]:
     """Yield the lines of the readable report."""
     from mitmgate.record.lines import printable
+    from mitmgate.replay.report import shown_path
 
     yield (
         f"live: exchanges played: {live.played}; differences on the sockets: {live.different}, "
@@ -45,7 +49,8 @@ def live_text(live: Live) -> Iterator[str]:
         yield f"live: not played: {count}, {why}"
     for odd in live.odd[:_SHOWN]:
         mark = "WEAKER" if odd.weaker else "      "
-        yield f"{mark} {printable(odd.what)}  ({odd.file.name}:{odd.line})"
+        place = f":{odd.line}" if odd.line else f", exchange {odd.exchange}"
+        yield f"{mark} {printable(odd.what)}  ({printable(shown_path(odd.file))}{place})"
     if live.different > _SHOWN:
         yield f"       and {live.different - _SHOWN} more; --json lists a thousand"
 
