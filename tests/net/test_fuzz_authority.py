@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 from fuzz_authority import CORPUS, PIECES, check_authority, mutated
 from hypothesis import example, given, settings
@@ -45,6 +47,14 @@ OPEN = {
 }  # fmt: skip
 
 
+@pytest.fixture
+def _nothing_read_before() -> Iterator[None]:
+    authority.normalise_authority.cache_clear()
+    yield
+    authority.normalise_authority.cache_clear()
+
+
+@pytest.mark.usefixtures("_nothing_read_before")
 @pytest.mark.parametrize(("name", "instead", "text"), OPEN.values(), ids=OPEN)
 def test_the_oracle_sees_what_a_missing_check_lets_through(
     name: str, instead: object, text: str, monkeypatch: pytest.MonkeyPatch

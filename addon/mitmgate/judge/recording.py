@@ -8,7 +8,8 @@ from __future__ import annotations
 import secrets
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +18,19 @@ from mitmgate.hold.grants import Told
 from mitmgate.judge.choosing import KEEP_ALL, Keep
 from mitmgate.judge.codec import encode_input, incomplete_input
 from mitmgate.judge.inputs import (
-    AnswerInput,
     ConnectInput,
     EndInput,
-    EventInput,
     Input,
-    MessageInput,
-    RequestInput,
 )
 from mitmgate.judge.outcome import Outcome, Resolution
 from mitmgate.judge.records import golden_lines
+from mitmgate.judge.undecided import Later, Recorded, is_stateful, size_of
 from mitmgate.policy.verdict import Verdict
 from mitmgate.record.capture import CaptureWriter, Sink
 from mitmgate.record.left_out import Intake, Writes
 from mitmgate.record.lines import encode_line
 from mitmgate.record.redact import Paths, Redactor, Scans
-from mitmgate.record.ring import Carrier, holds_state
+from mitmgate.record.ring import Carrier
 
 _MOST_LATE = 1_000
 MOST_BYTES = 16 * 1024 * 1024  # of one exchange: an endless stream is cut there
@@ -51,24 +49,6 @@ class Run:
     policy: str
     mode: str
     shadow: bool = False
-
-
-@dataclass(slots=True)
-class _Exchange:
-    """An exchange in the capture: its number, how many of its inputs stand there, which asked.
-
-    ``asked`` holds the ordinals of inputs by the numbers of their outcomes. ``segment`` is where
-    its last line stands, ``size`` about the bytes of its inputs. ``ignored``: no more of it is
-    written. ``pending`` are its golden and other lines while nobody knows whether it is kept.
-    """
-
-    ordinal: int
-    inputs: int = 0
-    asked: dict[int, int] = field(default_factory=dict)
-    segment: int = 0
-    size: int = 0
-    ignored: bool = False
-    pending: list[tuple[bool, dict[str, Any]]] | None = None
 
 
 class Recording:
@@ -105,8 +85,8 @@ class Recording:
         self._redactor = Redactor(scanner, key=secrets.token_bytes(32))
         self._clock = clock
         self._started = started
-        self._exchanges: dict[str, _Exchange] = {}
-        self._late: OrderedDict[str, _Exchange] = OrderedDict()
+        self._exchanges: dict[str, Recorded] = {}
+        self._late: OrderedDict[str, Recorded] = OrderedDict()
 
     @property
     def path(self) -> Path:
@@ -147,7 +127,7 @@ class Recording:
 
     def input(self, given: Input, *, now: float) -> bool:
         """Take an input that is concluded at *now*, in the order in which inputs are."""
-        at, size = now - self._started, _size(given)
+        at, size = now - self._started, size_of(given)
         if not self._lenient:
             return self._writer.offer(lambda sink: self._write_input(sink, given, at), size=size)
         ends = isinstance(given, EndInput)
@@ -195,7 +175,7 @@ class Recording:
         named = {"id": given.exchange} if exchange is None else {}
         if exchange is None:
             exchange = self._begin(sink, given)
-        exchange.size += _size(given)
+        exchange.size += size_of(given)
         ends = isinstance(given, EndInput)
         self._awaits = not ends  # its outcome belongs into the same segment
         if exchange.size > MOST_BYTES and not ends and not exchange.ignored:
@@ -203,21 +183,24 @@ class Recording:
         if not exchange.ignored or (ends and exchange.segment == sink.segment):
             place = {"exchange": exchange.ordinal, "message": exchange.inputs, "at": at, **named}
             exchange.inputs += 1
-            self._put(sink, exchange, self._line(given, place))
+            if exchange.pending is None:
+                self._put(sink, exchange, self._line(given, place))
+            else:
+                self._hold(exchange, lambda: ((False, self._line(given, place)),))
         if ends:
             self._end(given.exchange, exchange)
 
-    def _begin(self, sink: Sink, given: Input) -> _Exchange:
+    def _begin(self, sink: Sink, given: Input) -> Recorded:
         if not sink.ready:
             sink.header["run"] = given.exchange.rpartition("-")[0]
         self._count += 1
-        exchange = self._exchanges[given.exchange] = _Exchange(self._count)
+        exchange = self._exchanges[given.exchange] = Recorded(self._count)
         exchange.ignored = not self._choice.takes(given)
         if self._choice.by_outcome and not isinstance(given, ConnectInput):
-            exchange.pending = []
+            exchange.pending, exchange.stateful = [], is_stateful(given)
         return exchange
 
-    def _end(self, name: str, exchange: _Exchange) -> None:
+    def _end(self, name: str, exchange: Recorded) -> None:
         self._exchanges.pop(name, None)
         if exchange.pending is not None:  # nothing wants it any more
             exchange.pending, exchange.ignored = [], True
@@ -234,35 +217,44 @@ class Recording:
         if exchange.pending is not None and self._is_kept(exchange, outcome):
             self._keep(sink, exchange)
         message = exchange.inputs - 1
-        for line in golden_lines(
-            outcome, exchange=exchange.ordinal, message=message, scanner=self._scanner
-        ):
-            self._put(sink, exchange, line, golden=True)
+        golden = partial(
+            golden_lines, outcome, exchange=exchange.ordinal, message=message, scanner=self._scanner
+        )
+        if exchange.pending is not None:
+            self._hold(exchange, lambda: ((True, line) for line in golden()))
+        else:
+            for line in golden():
+                self._put(sink, exchange, line, golden=True)
         if outcome.verdict is Verdict.ASK:
             exchange.asked[outcome.number] = message
             if self._carrier is not None:
                 self._carrier.asked(exchange.ordinal, lasting=outcome.question is not None)
 
-    def _is_kept(self, exchange: _Exchange, outcome: Outcome) -> bool:
+    def _is_kept(self, exchange: Recorded, outcome: Outcome) -> bool:
         """Tell whether an exchange is wanted: for itself, or for what later ones rest on it."""
-        first = exchange.pending[0][1] if exchange.pending else {}
-        state = first.get("type") == "request" and holds_state(first)
-        return state or outcome.question is not None or self._choice.wants(outcome)
+        return exchange.stateful or outcome.question is not None or self._choice.wants(outcome)
 
-    def _keep(self, sink: Sink, exchange: _Exchange) -> None:
+    def _keep(self, sink: Sink, exchange: Recorded) -> None:
         pending, exchange.pending = exchange.pending or [], None
-        for golden, line in pending:
-            self._put(sink, exchange, line, golden=golden)
+        for later in pending:
+            for golden, line in later():
+                self._put(sink, exchange, line, golden=golden)
+
+    def _hold(self, exchange: Recorded, later: Later) -> None:
+        """Keep what makes lines of *exchange* until it is known whether they are wanted."""
+        if exchange.pending is None:
+            return
+        exchange.pending.append(later)
+        few = len(self._exchanges) < _MANY
+        if exchange.size > (_MOST_PENDING if few else _MOST_PENDING // _MANY):
+            exchange.pending, exchange.ignored = [], True
 
     def _put(
-        self, sink: Sink, exchange: _Exchange, line: dict[str, Any], *, golden: bool = False
+        self, sink: Sink, exchange: Recorded, line: dict[str, Any], *, golden: bool = False
     ) -> None:
         """Write a line of *exchange*, or keep it until it is known whether it is wanted."""
         if exchange.pending is not None:
-            exchange.pending.append((golden, line))
-            few = len(self._exchanges) < _MANY
-            if exchange.size > (_MOST_PENDING if few else _MOST_PENDING // _MANY):
-                exchange.pending, exchange.ignored = [], True
+            self._hold(exchange, lambda: ((golden, line),))
             return
         if golden:
             sink.golden(line)
@@ -301,7 +293,7 @@ class Recording:
         self._exchanges.clear()
         self._awaits = False
 
-    def _cut(self, sink: Sink, exchange: _Exchange, at: float) -> None:
+    def _cut(self, sink: Sink, exchange: Recorded, at: float) -> None:
         """Say that no more of *exchange* is kept."""
         place = {"exchange": exchange.ordinal, "message": exchange.inputs, "at": at}
         self._put(sink, exchange, {"type": "cut", **place, "bytes": exchange.size})
@@ -349,7 +341,7 @@ class Recording:
         redacted = None if prefix is None else self._redactor.target(prefix)
         return None if redacted is None or redacted.redactions else redacted.text
 
-    def _place(self, outcome: Outcome, at: float) -> tuple[_Exchange, dict[str, Any]] | None:
+    def _place(self, outcome: Outcome, at: float) -> tuple[Recorded, dict[str, Any]] | None:
         """Return where in the capture *outcome* asked, None where that is not (any more) known."""
         exchange = self._exchanges.get(outcome.exchange) or self._late.get(outcome.exchange)
         if exchange is None or exchange.ignored or outcome.number not in exchange.asked:
@@ -388,13 +380,3 @@ def open_recording(
     }  # fmt: skip
     writer = CaptureWriter(folder, header=header, ring=keep.ring)
     return Recording(writer, scanner, clock=clock, started=started, keep=keep)
-
-
-def _size(given: Input) -> int:
-    match given:
-        case RequestInput() | AnswerInput():
-            return len(given.body) + 1000
-        case EventInput() | MessageInput():
-            return len(given.data) + 1000
-        case _:
-            return 500
