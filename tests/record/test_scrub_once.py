@@ -54,3 +54,12 @@ def test_a_secret_in_a_record_like_others_is_found_wherever_it_stands(
 ) -> None:
     scrub(record(1), scanner)
     assert scrub(record(2, **{key: KEY}), scanner)[key] == REDACTED
+
+
+def test_rows_of_the_console_with_their_tuples_are_looked_through_once_too(
+    scanner: Counting,
+) -> None:
+    scrub(record(1, findings=()), scanner)
+    before = scanner.scans
+    assert scrub(record(2, findings=()), scanner) == record(2, findings=())
+    assert scanner.scans == before

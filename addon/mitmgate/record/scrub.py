@@ -59,7 +59,7 @@ def _told(key: str, value: Any) -> Any:
     if isinstance(value, Mapping):
         return {name: _told(name, item) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_told(key.removesuffix("s"), item) for item in value]
+        return type(value)([_told(key.removesuffix("s"), item) for item in value])
     return value
 
 
@@ -120,7 +120,7 @@ def _scrubbed(value: Any, scanner: Scans) -> Any:
     if isinstance(value, Mapping):
         return {key: _scrubbed(item, scanner) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_scrubbed(item, scanner) for item in value]
+        return type(value)([_scrubbed(item, scanner) for item in value])
     return value
 
 
