@@ -69,6 +69,8 @@ _DIGITS = b"0123456789"
 _LEAST = 4
 _MOST_TEXTS = 64
 _MOST_BYTES = 1 << 14
+_EDGE = 256
+"""So much of the ends of a string shows whether it goes on in the next."""
 _PAD = 192
 
 
@@ -144,15 +146,19 @@ def across(page: Page) -> Iterator[View]:
     if not 1 < len(texts) <= _MOST_TEXTS or len(page.data) > _MOST_BYTES:
         return
     data = page.data
-    walls = data.replace(b"\xff", b"\0")
-    named = _NAMED_HINT.search(walls) is not None
-    if not named and _HINT.search(walls) is None:
-        return
     raws = data[1:-1].split(WALL)
+    edges = b"\n%b\n" % b"\n\0\n".join(map(_edges, raws))
+    named = _NAMED_HINT.search(edges) is not None
+    if not named and _HINT.search(edges) is None:
+        return
     names = {data[slice(*match.span())] for match in _NAME.finditer(data)} if named else set()
     kept = [index for index, raw in enumerate(raws) if raw and raw not in names]
     for group in _groups(kept, raws):
         yield from _united(group, texts, page)
+
+
+def _edges(raw: bytes) -> bytes:
+    return raw if len(raw) <= 2 * _EDGE else b"%b\n%b" % (raw[:_EDGE], raw[-_EDGE:])
 
 
 def _groups(kept: list[int], raws: list[bytes]) -> Iterator[list[int]]:
