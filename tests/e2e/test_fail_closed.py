@@ -45,7 +45,7 @@ NEVER_HERE = {
         "add_log", "configure", "done", "load", "running", "update",
     },
     "has a test of its own": {
-        "kept_turn", "large_body", "sse_event", "sse_turn", "websocket_message",
+        "kept_turn", "large_body", "sse_event", "websocket_message",
     },
     "changes nothing that is sent": {"websocket_end", "websocket_start"},
 }  # fmt: skip

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 import socket
+import ssl
+import threading
 import zlib
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-from harness import WEB_NAME, InProcess, Web
+from harness import WEB_NAME, InProcess, Web, serving_tls
+from mitmproxy import ctx
 
-from mitmgate.mitm import clients, http1
+from mitmgate.mitm import bodies, clients, flowing, http1
+from mitmgate.mitm.events import StreamJudge
+from mitmgate.mitm.largebody import Turn
+from mitmgate.scan.engine import Scanner
 
 RUN = Callable[..., InProcess]
 POLICY = f"""\
@@ -93,3 +102,126 @@ def test_an_answer_that_unpacks_to_too_much_is_denied(run_proxy: RUN, web: Web) 
     assert answer.json()["code"] == "body_too_large"
     assert len(web.requests) == 1
     assert resident() - before < 192 * 2**20  # of 384
+
+
+TINY = b'data: {"jsonrpc":"2.0","method":"notifications/x"}\n\n'
+PACKED = gzip.compress(TINY * 40_000)
+EVENTS = b"content-type: text/event-stream\r\ncontent-encoding: gzip\r\ncontent-length: "
+BLOB = b"content-type: application/octet-stream\r\nconnection: close\r\ncontent-length: "
+LARGE = bytes(range(256)) * (16 * 1024)
+
+
+@dataclass
+class Waits:
+    """Looks at what the gate keeps of what nobody takes, each time that it waits for this."""
+
+    kept: list[int] = field(default_factory=list)
+    unsent: int = 0
+    begun: threading.Event = field(default_factory=threading.Event)
+
+    async def taken(self, turn: Turn) -> None:
+        handler = ctx.master.addons.get("proxyserver").connections[turn.flow.client_conn.id]
+        flow = turn.flow
+        receiver = flow.client_conn if turn.to_client else flow.server_conn
+        writer = handler.transports[receiver].writer
+        self.kept.append(writer.transport.get_write_buffer_size())
+        if turn.to_client:
+            line = writer.get_extra_info("socket")
+            self.unsent = line.getsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT)
+        if self.kept[-1] > 64 * 1024:  # asyncio's high-water mark: who writes waits
+            self.begun.set()
+        await flowing.taken(turn)
+
+
+@pytest.fixture
+def waits(monkeypatch: pytest.MonkeyPatch) -> Waits:
+    made = Waits()
+    monkeypatch.setattr(bodies, "taken", made.taken)
+    return made
+
+
+def narrow(proxy: InProcess, web: Web) -> ssl.SSLSocket:
+    """Open a tunnel to *web* whose client has place for little."""
+    host, _, port = proxy.running.listen.rpartition(":")
+    plain = socket.socket()
+    plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 65536)
+    plain.settimeout(20)
+    plain.connect((host, int(port)))
+    plain.sendall(connect(web))
+    assert b" 200 " in plain.recv(4096)
+    trust = ssl.create_default_context(cafile=str(proxy.running.authority.cert_path))
+    return trust.wrap_socket(plain, server_hostname=WEB_NAME)
+
+
+def chunks(body: bytes) -> bytes:
+    """Return what the chunks in *body* hold."""
+    whole = bytearray()
+    while body:
+        size, _, body = body.partition(b"\r\n")
+        whole += body[: int(size, 16)]
+        body = body[int(size, 16) + 2 :]
+    return bytes(whole)
+
+
+NOT_READ = {
+    "a large answer": (BLOB + b"%d\r\n\r\n" % len(LARGE) + LARGE, LARGE),
+    "many events in a few bytes": (
+        EVENTS + b"%d\r\nconnection: close\r\n\r\n" % len(PACKED) + PACKED,
+        TINY * 40_000,
+    ),
+}
+
+
+@pytest.mark.parametrize(("answer", "whole"), NOT_READ.values(), ids=NOT_READ)
+def test_of_what_a_client_does_not_read_little_is_kept_and_others_are_served(
+    answer: bytes, whole: bytes, run_proxy: RUN, web: Web, waits: Waits,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(StreamJudge, "_piece", lambda _, block: block.raw)  # it is about bytes
+    usual, web.answer = web.answer, b"HTTP/1.1 200 OK\r\n" + answer
+    proxy = run_proxy(policy=POLICY)
+    with narrow(proxy, web) as line:
+        line.sendall(f"GET / HTTP/1.1\r\nhost: {WEB_NAME}:{web.port}\r\n\r\n".encode())
+        assert waits.begun.wait(20)
+        web.answer = usual
+        assert proxy.get(f"https://{WEB_NAME}:{web.port}/").text == "hello"
+        assert max(waits.kept) < 1024 * 1024 < len(whole)
+        assert 0 < waits.unsent <= flowing.UNSENT_BYTES
+        head, _, body = read(line).partition(b"\r\n\r\n")
+    assert (chunks(body) if b"chunked" in head.lower() else body) == whole
+
+
+class Deaf(Web):
+    """Reads a head, and the body when it is let to."""
+
+    read_on: threading.Event
+
+    async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        size = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+        await asyncio.get_running_loop().run_in_executor(None, self.read_on.wait, 20)
+        self.requests.append(await reader.readexactly(size))
+        writer.write(self.answer)
+        await writer.drain()
+        writer.close()
+
+
+def test_of_what_a_server_does_not_read_little_is_kept(
+    run_proxy: RUN, pki: tuple[Path, Path], waits: Waits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Scanner, "scan", lambda *_, **__: ())  # it is about bytes
+    web = Deaf()
+    web.read_on = threading.Event()
+    with serving_tls(web, pki[1]):
+        proxy, body = run_proxy(policy=POLICY), LARGE * 2  # half of it the system may keep
+        with narrow(proxy, web) as line:
+            head = (
+                f"POST / HTTP/1.1\r\nhost: {WEB_NAME}:{web.port}\r\nconnection: close\r\n"
+                f"content-type: application/octet-stream\r\ncontent-length: {len(body)}\r\n\r\n"
+            )
+            line.sendall(head.encode() + body)
+            assert waits.begun.wait(20)
+            assert max(waits.kept) < 1024 * 1024
+            web.read_on.set()
+            assert read(line).endswith(b"hello")
+    assert web.requests == [body]

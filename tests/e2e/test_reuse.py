@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +16,7 @@ from mitmproxy.proxy.server_hooks import ServerConnectionHookData
 from mitmgate.mitm import reusing
 from mitmgate.mitm.fast import VARIABLE
 from mitmgate.mitm.gate import Gate
+from mitmgate.policy.load import load_policy
 
 RUN = Callable[..., InProcess]
 POLICY = f"""\
@@ -42,19 +44,30 @@ class Server(Web):
         super().__init__()
         self.more = b""
         self.leaves = False
+        self.breaks_off = False
+        self.resumed: list[bool] = []
         self.done = threading.Semaphore(0)
 
     async def handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self.resumed.append(writer.get_extra_info("ssl_object").session_reused)
         with suppress(asyncio.IncompleteReadError, OSError):
             while True:
-                self.requests.append(await reader.readuntil(b"\r\n\r\n"))
+                head = await reader.readuntil(b"\r\n\r\n")
+                self.requests.append(head + await reader.readexactly(_length(head)))
+                if self.breaks_off:
+                    break
                 writer.write(self.answer + self.more)
                 await writer.drain()
                 if self.leaves:
                     break
         writer.close()
         self.done.release()
+
+
+def _length(head: bytes) -> int:
+    _, _, rest = head.lower().partition(b"content-length:")
+    return int(rest.partition(b"\r\n")[0] or 0)
 
 
 @pytest.fixture
@@ -112,10 +125,45 @@ def test_the_client_authenticated_it(run_proxy: RUN, web: Web) -> None:
     assert web.connections == 2
 
 
+WHOLE = {
+    "no content": ("GET", b"HTTP/1.1 204 No Content\r\n\r\n"),
+    "a head alone": ("HEAD", OK + b"\r\n"),
+    "not modified": ("GET", b"HTTP/1.1 304 Not Modified\r\ncontent-length: 5\r\n\r\n"),
+    "chunks with trailers": (
+        "GET", b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n"
+        b"5\r\nhello\r\n0\r\nx-sum: 1\r\n\r\n"),
+    "events": (
+        "GET", b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n"
+        b"transfer-encoding: chunked\r\n\r\n9\r\ndata: 1\n\n\r\n0\r\n\r\n"),
+    "an interim answer before": ("GET", b"HTTP/1.1 103 Early Hints\r\n\r\n" + OK + b"\r\nhello"),
+    "a body": ("POST", OK + b"\r\nhello"),
+}  # fmt: skip
+
+
+def test_one_connection_for_answers_of_all_kinds(run_proxy: RUN, web: Server) -> None:
+    proxy = run_proxy(policy=POLICY.replace("GET,", "GET, HEAD,"))
+    for method, answer in WHOLE.values():
+        web.answer = answer
+        with proxy.client() as client:
+            given = client.request(method, *at(web, WEB_NAME), content=b"x" * 9)
+        assert f" {given.status_code} ".encode() in answer
+    assert (len(web.requests), web.connections) == (len(WHOLE), 1)
+
+
 def test_another_name_at_the_same_address_has_its_own(run_proxy: RUN, web: Web) -> None:
     proxy = run_proxy(policy=POLICY)
     assert calls(proxy, *at(web, WEB_NAME, OTHER_NAME)) == [200, 200]
     assert web.connections == 2
+
+
+def test_another_agent_has_its_own(run_proxy: RUN, web: Web) -> None:
+    proxy = run_proxy(policy=POLICY)
+    trust = ssl.create_default_context(cafile=str(proxy.running.authority.cert_path))
+    for agent in ("a", "b", "a"):
+        where = f"http://{agent}:secret@{proxy.running.listen}"
+        with httpx.Client(proxy=where, verify=trust, trust_env=False, timeout=10) as client:
+            assert client.get(*at(web, WEB_NAME)).status_code == 200
+    assert (len(web.requests), web.connections) == (3, 2)
 
 
 def test_a_client_that_left_in_the_middle_leaves_none(run_proxy: RUN, web: Server) -> None:
@@ -135,6 +183,48 @@ def test_one_that_the_server_ended_meanwhile_is_not_used(run_proxy: RUN, web: Se
     assert web.done.acquire(timeout=10)
     assert calls(proxy, *at(web, WEB_NAME)) == [200]
     assert (len(web.requests), web.connections) == (2, 2)
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_what_was_sent_as_the_server_ended_it_is_not_sent_again(
+    method: str, run_proxy: RUN, web: Server
+) -> None:
+    proxy = run_proxy(policy=POLICY)
+    assert calls(proxy, *at(web, WEB_NAME)) == [200]
+    web.breaks_off = True
+    with proxy.client() as client:
+        answer = client.request(method, *at(web, WEB_NAME), content=b"x" * 9)
+    assert (answer.status_code, answer.json()["code"]) == (502, "upstream_failed")
+    assert (len(web.requests), web.connections) == (2, 1)
+    web.breaks_off = False
+    assert calls(proxy, *at(web, WEB_NAME, WEB_NAME)) == [200, 200]
+    assert web.connections == 3  # nothing waits for a server that was seen to end one
+
+
+def test_the_session_of_one_that_waited_is_kept(
+    run_proxy: RUN, web: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reusing, "MOST", 0)
+    proxy = run_proxy(policy=POLICY)
+    assert calls(proxy, *at(web, WEB_NAME, WEB_NAME)) == [200, 200]
+    assert web.resumed == [False, True]
+
+
+def test_what_is_no_longer_allowed_does_not_reach_one_that_waits(
+    run_proxy: RUN, web: Server
+) -> None:
+    proxy = run_proxy(policy=POLICY)
+    judge = proxy.running.pipeline.judge
+    before = judge.policy
+    assert calls(proxy, *at(web, WEB_NAME)) == [200]
+    for was, now in (("GET, POST", "DELETE"), (": 127.0.0.1,", ": 127.0.0.2,")):
+        judge.policy = load_policy(POLICY.replace(was, now), file="policy.yaml")
+        with proxy.client() as client:
+            assert client.get(*at(web, WEB_NAME)).status_code in (403, 502)
+        assert (len(web.requests), web.connections) == (1, 1)
+    judge.policy = before
+    assert calls(proxy, *at(web, WEB_NAME)) == [200]
+    assert (len(web.requests), web.connections) == (2, 1)
 
 
 class Strict(Gate):

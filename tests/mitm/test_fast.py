@@ -39,11 +39,14 @@ def test_a_part_is_left_out_alone(name: str, monkeypatch: pytest.MonkeyPatch) ->
     assert [one for one in NAMES if not is_on(one)] == [name]
 
 
-def test_nothing_is_left_out_where_nothing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv(VARIABLE, "")
+@pytest.mark.parametrize("named", ["", None], ids=["empty", "not set"])
+def test_nothing_is_left_out_where_nothing_is_named(
+    named: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv(VARIABLE, raising=False)
+    if named is not None:
+        monkeypatch.setenv(VARIABLE, named)
     assert all(map(is_on, NAMES))
-    monkeypatch.delenv(VARIABLE)
-    assert [one for one in NAMES if not is_on(one)] == [fast.LEFT_OUT]
 
 
 def test_a_part_that_does_not_exist_is_refused() -> None:

@@ -25,8 +25,9 @@ from mitmgate.mitm import refusing, streams
 from mitmgate.mitm.core import INLINE_BYTES
 from mitmgate.mitm.events import MOST_DENIED, StreamJudge
 from mitmgate.mitm.gate import Gate
-from mitmgate.mitm.largebody import LargeBodyHook
-from mitmgate.mitm.streams import TURN, GateHttpStream, HeldEvent, SseEventHook, SseTurnHook
+from mitmgate.mitm.largebody import LargeBodyHook, Turn
+from mitmgate.mitm.streams import TURN, GateHttpStream, HeldEvent, SseEventHook
+from mitmgate.mitm.turns import Turns
 from mitmgate.wire.http import AnswerHead
 
 
@@ -319,11 +320,28 @@ def test_others_have_their_turn_between_the_events_of_one_chunk() -> None:
         if isinstance(command, SendHttp):
             assert isinstance(command.event, ResponseData)
             sent += command.event.data
-        elif isinstance(command, SseTurnHook):
+        elif isinstance(command, LargeBodyHook):
+            assert isinstance(command.body, Turn)
             turns += 1
             waiting += made.handle_event(HookCompleted(command))
     assert (sent, turns) == (b"".join(b"%d," % n for n in range(2 * TURN + 1)), 2)
     assert keeper.paused == [True, False, True, False]
+
+
+def test_events_that_take_long_have_a_turn_each(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "SLICE", 0.0)
+    monkeypatch.setattr(Turns, "is_free", False)
+    made = GateHttpStream(proxy_context(), 1, Many())
+    made.flow = tflow.tflow(resp=True)
+    made.server_state = made.state_stream_response_body
+    kinds: list[type[object]] = []
+    waiting = list(made.handle_event(ResponseData(1, b"x")))
+    while waiting and len(kinds) < 20:
+        command = waiting.pop(0)
+        kinds.append(type(command))
+        if isinstance(command, LargeBodyHook):
+            waiting += made.handle_event(HookCompleted(command))
+    assert kinds == [LargeBodyHook, SendHttp] * 10
 
 
 def test_a_little_behind_a_held_event_is_judged_after_it() -> None:

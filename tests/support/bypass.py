@@ -17,11 +17,13 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 from harness import OTHER_NAME, WEB_NAME, LoopThread, Web, closed, serving_tls
 from http2_client import Answer, Http2Client, open_tls
 from watch import Answers, Watch, watching
 
+from mitmgate.mitm import reusing
 from mitmgate.policy.load import load_policy
 from mitmgate.policy.source import PolicySource
 from mitmgate.serve.launch import Running, Settings, proxy
@@ -278,9 +280,13 @@ def grounds(
     web: Web | None = None,
     **settings: Any,
 ) -> Iterator[Ground]:
-    """Run servers and a watched proxy with *policy*, in which TLS and PLAIN are their ports."""
+    """Run servers and a watched proxy with *policy*, in which TLS and PLAIN are their ports.
+
+    No connection to a server waits for another client: each that arrives is seen to be dialled.
+    """
     server, plain = web or Web(), Web()
     with ExitStack() as stack:
+        stack.enter_context(patch.object(reusing, "MOST", 0))
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="mg-")))
         stack.enter_context(serving_tls(server, pki[1]))
         stack.enter_context(serving_plain(plain))

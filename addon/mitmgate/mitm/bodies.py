@@ -23,9 +23,11 @@ from mitmgate.mitm.convert import (
 )
 from mitmgate.mitm.core import Core, Ruling
 from mitmgate.mitm.dialling import Dialling
-from mitmgate.mitm.largebody import LargeBody
+from mitmgate.mitm.flowing import taken
+from mitmgate.mitm.largebody import LargeBody, Turn
 from mitmgate.mitm.track import Counter, Track
 from mitmgate.mitm.tunnels import Tunnels
+from mitmgate.mitm.turns import turns
 from mitmgate.wire.http import AnswerHead
 
 _TEXT = ("text/", "application/json", "application/xml", "application/javascript")
@@ -45,8 +47,16 @@ class Exchanges:
         shadow = judge.mode == "shadow"
         return read_until(judge.policy, judge.limits, given, shadow=shadow, now=time.time())
 
-    async def large_body(self, body: LargeBody) -> None:
-        """Judge *body* by what is seen of it; ``body.passes`` says that the rest may pass."""
+    async def large_body(self, body: LargeBody | Turn) -> None:
+        """Judge *body* by what is seen of it; ``body.passes`` says that the rest may pass.
+
+        What is judged already waits for its next turn.
+        """
+        if isinstance(body, Turn):
+            await taken(body)
+            await self._core.caught_up()
+            await turns().next()
+            return
         flow, track = body.flow, self._track(body.flow)
         if body.answer:
             body.passes = await self._passes_answer(flow, track, body.size)

@@ -14,6 +14,8 @@ from collections.abc import Callable
 
 from mitmproxy.connection import Client
 
+from mitmgate.mitm.flowing import keep_little_unsent
+
 MOST = 10_000
 SILENT_SECONDS = 60.0  # from the connection, or from CONNECT, to the first whole head of a request
 TOLD_SECONDS = 60.0  # between two lines of the log that tell of the same
@@ -63,6 +65,7 @@ class Clients:
                 return
             self._end(oldest)
         self._open.add(client.id)
+        keep_little_unsent(client)
         self.silent(client)
 
     def silent(self, client: Client) -> None:

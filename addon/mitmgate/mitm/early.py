@@ -33,6 +33,7 @@ from mitmgate.judge.inputs import RequestInput
 from mitmgate.mitm.core import Ruling
 from mitmgate.mitm.guard import failure_response
 from mitmgate.mitm.refusing import RefusalKeeper, RefusingStream
+from mitmgate.mitm.sending import PIECE
 from mitmgate.wire.body import decode_body, decode_text
 from mitmgate.wire.denial import error_message
 from mitmgate.wire.jsonrpc import Failure, Request, RequestId, Result, parse_message
@@ -108,8 +109,11 @@ class EarlyStream(RefusingStream):
 
     def state_consume_request_body(self, event: events.Event) -> Steps:
         """Take in the body of a request; at its end it is judged, and may have to wait long."""
-        steps = super().state_consume_request_body(event)
-        return self._run(steps) if isinstance(event, RequestEndOfMessage) else steps
+        steps: Steps = super().state_consume_request_body(event)
+        if not isinstance(event, RequestEndOfMessage):
+            return steps
+        large = len(self.request_body_buf) > PIECE
+        return self._run(self.in_turns(steps) if large else steps)
 
     def _run(self, steps: Steps) -> Steps:
         """Run *steps*; what they send to a client that was kept goes onto its stream."""

@@ -20,8 +20,8 @@ from functools import cache
 from mitmgate.errors import ConfigError, Problem
 
 VARIABLE = "MITMGATE_FAST_PATH_OFF"
-LEFT_OUT = "pool"
-"""What is left out where the variable is not set; set and empty, nothing is."""
+LEFT_OUT = ""
+"""What is left out where the variable is not set."""
 
 _SERVER = "mitmproxy.proxy.server:ConnectionHandler"
 _PROXY = "mitmproxy.proxy.mode_servers:ProxyConnectionHandler"
@@ -90,7 +90,7 @@ PARTS = (
     ),
     Part(
         "pool",
-        "a connection to a server waits two seconds for the next client of the same agent",
+        "a connection to a server waits a second for the next client of the same agent",
         {
             **{place: known for place, known in _HANDLER.items() if "_connection" in place},
             f"{_SERVER}.handle_client": _HANDLER[f"{_SERVER}.handle_client"],

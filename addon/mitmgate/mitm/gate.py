@@ -159,11 +159,6 @@ class Gate(Keeping):
             unchunk(response)
         response.stream = True
 
-    async def sse_turn(self, flow: http.HTTPFlow) -> None:
-        """Let other connections have their turn."""
-        del flow
-        await self._core.caught_up()
-
     async def sse_event(self, held: HeldEvent) -> None:
         """Judge one large event of a stream, wait for a person's answer to one that asks."""
         track = self._tracks.get(held.flow.id)

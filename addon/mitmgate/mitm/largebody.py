@@ -1,4 +1,4 @@
-"""Bodies that are judged before their end."""
+"""Large bodies: judged before their end, and sent on in pieces."""
 
 from __future__ import annotations
 
@@ -24,8 +24,19 @@ class LargeBody:
 
 
 @dataclass
+class Turn:
+    """A large body, or a stream, goes on when others had their turn and its receiver took it.
+
+    The receiver is the client of *flow*, or its server.
+    """
+
+    flow: http.HTTPFlow
+    to_client: bool = True
+
+
+@dataclass
 class LargeBodyHook(commands.StartHook):
-    """A body is judged before its end; the exchange waits."""
+    """A body is judged before its end, or has its next turn; the exchange waits."""
 
     name = "large_body"
-    body: LargeBody
+    body: LargeBody | Turn

@@ -18,7 +18,6 @@ from mitmproxy.proxy.layers.http import (
     DropStream,
     HttpLayer,
     HTTPMode,
-    HttpStream,
     SendHttp,
 )
 from mitmproxy.proxy.layers.http._events import (
@@ -42,9 +41,9 @@ from mitmgate.mitm.guard import failure_response, safely
 from mitmgate.mitm.http1 import HeadKeeper, RefusedRequest
 from mitmgate.mitm.http2 import GateHttp2Server
 from mitmgate.mitm.largebody import LargeBody, LargeBodyHook
+from mitmgate.mitm.sending import PIECE, SendingStream
 
 QUEUED_BYTES = 4 * 1024 * 1024  # kept of an upload while it is judged and its server is dialled
-PIECE = 64 * 1024
 STREAMS_SHARE = 2  # times the limit of one body is kept of all that are open on a connection
 
 REFUSED_FROM = 400  # an answer like this to half an upload is not waiting for the other half
@@ -78,7 +77,7 @@ class RefusalKeeper(HeadKeeper, Protocol):
         """Record that the server gave no whole answer to *flow*; return the answer."""
 
 
-class RefusingStream(HttpStream):
+class RefusingStream(SendingStream):
     """One exchange, refused in our words wherever it is refused."""
 
     _refusals: RefusalKeeper
@@ -252,6 +251,7 @@ class RefusingStream(HttpStream):
         content = bytes(self.request_body_buf)
         self.request_body_buf.clear()
         for at in range(0, len(content), PIECE):
+            yield from self.turn(at, self.context.server)
             piece = RequestData(self.stream_id, content[at : at + PIECE])
             yield from self.state_stream_request_body(piece)
 
@@ -272,12 +272,13 @@ class RefusingStream(HttpStream):
         self.response_body_buf.clear()
         yield from self.start_response_stream()
         for at in range(0, len(content), PIECE):
+            yield from self.turn(at, self.context.client)
             piece = ResponseData(self.stream_id, content[at : at + PIECE])
             yield from self.state_stream_response_body(piece)
 
     def send_response(self, already_streamed: bool = False) -> Commands:
         """Send the answer; one that refuses an upload ends it too."""
-        yield from super().send_response(already_streamed)
+        yield from self.in_turns(super().send_response(already_streamed))
         response = self.flow.response
         uploading = self.client_state == self.state_stream_request_body
         if uploading and response is not None and response.status_code >= REFUSED_FROM:

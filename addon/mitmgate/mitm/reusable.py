@@ -12,6 +12,9 @@ from mitmproxy.connection import Connection, Server
 class Asking(Protocol):
     """The layer that asks a server over HTTP/1."""
 
+    request: http.Request | None
+    response: http.Response | None
+
     @property
     def is_reusable(self) -> bool:
         """Whether all that was asked has its whole answer, and anybody may ask next."""
@@ -29,6 +32,12 @@ def is_reusable(connection: Server) -> bool:
     """Tell whether another client may go on with *connection*."""
     layer = _asking.get(connection)
     return layer is not None and layer.is_reusable
+
+
+def is_unanswered(connection: Server) -> bool:
+    """Tell whether something was asked on *connection* that no answer has begun to."""
+    layer = _asking.get(connection)
+    return layer is not None and layer.request is not None and layer.response is None
 
 
 def binds(request: http.Request, response: http.Response) -> bool:

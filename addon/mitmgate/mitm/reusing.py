@@ -5,11 +5,17 @@ mitmproxy closes what it opened for a client together with the client. Here a co
 an HTTP/1 exchange has ended waits a moment for the next client of the same agent. The next one is
 resolved, checked and judged as if it were dialled: only then it is looked for, under the address
 that was checked. It is never one that anything is left on, nor one that a server has authenticated.
+
+A server may end an idle connection at any moment, and what was written to it then cannot be sent
+again (RFC 9110 section 9.2.2, RFC 9112 section 9.3.1). So a connection waits for less time than
+servers leave it, the socket is looked at right before it is used, and a server that was seen to end
+one while it waited gets a new connection for each client, for a while.
 """
 
 from __future__ import annotations
 
 import asyncio
+import select
 import time
 from collections import OrderedDict
 from collections.abc import Callable
@@ -20,11 +26,13 @@ from mitmproxy.connection import Client, Connection, ConnectionState, Server
 from mitmproxy.proxy import commands, events, server, server_hooks
 from mitmproxy.proxy.mode_servers import ProxyConnectionHandler
 
-from mitmgate.mitm.reusable import is_reusable
+from mitmgate.mitm.reusable import is_reusable, is_unanswered
 from mitmgate.mitm.secure import GateTls, Made
 
 MOST = 64  # idle connections
-SECONDS = 2.0  # that one waits: servers keep them for five and more, and none is used as it goes
+SECONDS = 1.0  # that one waits: servers keep them for two (gunicorn), five (Node, Apache) and more
+MOST_HASTY = 256  # servers that end idle connections sooner
+HASTY_SECONDS = 60.0  # that nothing waits for such a server
 
 type Key = tuple[object, ...]
 
@@ -41,20 +49,24 @@ class Idle:
     @property
     def is_quiet(self) -> bool:
         """Whether it is open, and nothing came or waits to be sent."""
-        transport = self.writer.transport
+        transport: Any = self.writer.transport
         return not (
             transport.is_closing()
             or self.reader.at_eof()
             or self.reader._buffer  # type: ignore[attr-defined]
             or transport.get_write_buffer_size()
             or self.reader.exception()
+            or not transport.is_reading()  # its end would not be seen
         )
 
-    def close(self) -> None:
-        """End it."""
-        if self.ends is not None:
-            self.ends.cancel()
-        self.writer.close()
+    @property
+    def is_usable(self) -> bool:
+        """Whether it is quiet, and nothing has come that was not read yet, nor its end."""
+        if not self.is_quiet:
+            return False
+        look = select.poll()
+        look.register(self.writer.get_extra_info("socket").fileno(), select.POLLIN)
+        return not look.poll(0)
 
 
 class Pool:
@@ -64,14 +76,15 @@ class Pool:
         self.owner = owner
         self.secure = secure
         self._idle: OrderedDict[int, tuple[Key, Idle]] = OrderedDict()
+        self._hasty: OrderedDict[Key, float] = OrderedDict()  # until when
 
     def __len__(self) -> int:
         return len(self._idle)
 
     def put(self, key: Key, idle: Idle) -> None:
         """Let *idle* wait."""
-        if not idle.is_quiet:
-            idle.close()
+        if not idle.is_quiet or self._hasty.get(key, 0.0) > time.monotonic():
+            self._close(idle)
             return
         number = id(idle)
         idle.ends = asyncio.get_running_loop().call_later(SECONDS, self._over, number)
@@ -79,18 +92,26 @@ class Pool:
         while len(self._idle) > MOST:
             self._over(next(iter(self._idle)))
 
+    def ended(self, key: Key) -> None:
+        """Note that a server ended a connection under *key* that waited, or that was taken over."""
+        self._hasty[key] = time.monotonic() + HASTY_SECONDS
+        self._hasty.move_to_end(key)
+        if len(self._hasty) > MOST_HASTY:
+            self._hasty.popitem(last=False)
+
     def take(self, key: Key) -> Idle | None:
         """Return the newest connection that waits under *key*, None without one."""
         for number in reversed(list(self._idle)):
             known, idle = self._idle[number]
             if known != key:
                 continue
-            del self._idle[number]
-            if idle.is_quiet:
+            if idle.is_usable:
+                del self._idle[number]
                 if idle.ends is not None:
                     idle.ends.cancel()
                 return idle
-            idle.close()
+            self._over(number)
+            self.ended(key)
         return None
 
     def clear(self) -> None:
@@ -101,7 +122,16 @@ class Pool:
     def _over(self, number: int) -> None:
         known = self._idle.pop(number, None)
         if known is not None:
-            known[1].close()
+            if not known[1].is_quiet:
+                self.ended(known[0])
+            self._close(known[1])
+
+    def _close(self, idle: Idle) -> None:
+        if idle.ends is not None:
+            idle.ends.cancel()
+        if idle.made is not None:
+            self.secure.keep(idle.made)
+        idle.writer.close()
 
 
 class _Gone:
@@ -131,7 +161,7 @@ class Reusing(ProxyConnectionHandler):
         conn, pool = command.connection, self.pool
         address = conn.address
         owner = pool.owner(self.client) if pool is not None else None
-        if pool is None or owner is None or address is None or not _is_simple(conn):
+        if pool is None or owner is None or address is None or not self._may_wait(conn):
             await super().open_connection(command)
             return
         data = server_hooks.ServerConnectionHookData(client=self.client, server=conn)
@@ -147,6 +177,11 @@ class Reusing(ProxyConnectionHandler):
                 await self._take_over(command, data, idle)
         finally:
             self._keys.pop(conn, None)
+
+    def _may_wait(self, conn: Server) -> bool:
+        """Tell whether *conn* has a socket of its own, and is no tunnel whose TLS stays closed."""
+        is_own = conn.via is None and conn.transport_protocol == "tcp" and conn.sockname is None
+        return is_own and bool(conn.tls) == bool(self.client.tls)
 
     async def _take_over(
         self,
@@ -169,6 +204,8 @@ class Reusing(ProxyConnectionHandler):
         try:
             await self.handle_connection(conn)
         finally:
+            if self.pool is not None and self.client.connected and is_unanswered(conn):
+                self.pool.ended(self._keys[conn])
             conn.timestamp_end = time.time()
             await self.handle_hook(server_hooks.ServerDisconnectedHook(data))
 
@@ -208,7 +245,3 @@ class Reusing(ProxyConnectionHandler):
             return
         transport.writer = _Gone()  # type: ignore[assignment]
         self._left[connection] = Idle(reader, writer, made)
-
-
-def _is_simple(conn: Server) -> bool:
-    return conn.via is None and conn.transport_protocol == "tcp" and conn.sockname is None

@@ -138,11 +138,16 @@ class GateTls(TlsConfig):
 
     def server_disconnected(self, data: ServerConnectionHookData) -> None:
         """Keep the session of a connection that is over."""
-        key, made = self._live.pop(data.server, None) or (None, None)
-        if key is None or made is None or not self._resumes:
+        made = self._live.pop(data.server, None)
+        if made is None or data.server.timestamp_tls_setup is None or data.server.error:
             return
-        if data.server.timestamp_tls_setup is None or data.server.error:
+        self.keep(made)
+
+    def keep(self, ended: Made) -> None:
+        """Keep the session of *ended*, whose handshake was over."""
+        if not self._resumes:
             return
+        key, made = ended
         # OpenSSL spoils the session of a connection that did not say that it ends.
         made.set_shutdown(SSL.SENT_SHUTDOWN)
         session = made.get_session()

@@ -29,12 +29,14 @@ from mitmproxy.proxy.layers.websocket import WebsocketLayer
 from mitmgate.errors import WireError
 from mitmgate.mitm.early import EarlyKeeper, EarlyStream
 from mitmgate.mitm.guard import safely
+from mitmgate.mitm.largebody import LargeBodyHook, Turn
 from mitmgate.mitm.sockets import GateWebsocketLayer, SocketKeeper
+from mitmgate.mitm.turns import SLICE, turns
 
 logger = logging.getLogger("mitmgate.streams")
 
 QUEUED_BYTES = 4 * 1024 * 1024  # kept of a stream behind one held event
-TURN = 64  # pieces of one chunk that are judged before other connections have their turn
+TURN = 64  # pieces of one chunk that are judged in one turn, however little time they take
 
 
 class StreamCutError(Exception):
@@ -64,14 +66,6 @@ class SseEventHook(commands.StartHook):
 
     name = "sse_event"
     held: HeldEvent
-
-
-@dataclass
-class SseTurnHook(commands.StartHook):
-    """One chunk holds many events: others have their turn before the rest of it."""
-
-    name = "sse_turn"
-    flow: http.HTTPFlow
 
 
 class EventJudge(Protocol):
@@ -218,27 +212,34 @@ class GateHttpStream(EarlyStream):
             return b""
 
     def _judged(self, pieces: Iterator[bytes | HeldEvent]) -> layer.CommandGenerator[None]:
-        ready = bytearray()
-        for number, piece in enumerate(pieces, start=1):
-            wait: SseEventHook | SseTurnHook | None = None
-            if not isinstance(piece, bytes):
-                wait = SseEventHook(piece)
-            elif number % TURN == 0:
-                ready += piece
-                wait = SseTurnHook(self.flow)
-            else:
+        ready, shared = bytearray(), turns()
+        number, own = 0, 0.0  # pieces since the last turn, and what is left of it
+        while True:
+            if number == TURN or (own <= 0 and not shared.is_free):
+                yield from self._flush(ready)
+                yield from self._pausing(LargeBodyHook(Turn(self.flow)))
+                number, own = 0, SLICE
+            begun = time.thread_time()
+            piece = next(pieces, None)
+            used = time.thread_time() - begun
+            number, own = number + 1, own - used
+            shared.spent(used)
+            if piece is None:
+                yield from self._flush(ready)
+                return
+            if isinstance(piece, bytes):
                 ready += piece
                 continue
-            if ready:
-                yield self._to_client(ResponseData(self.stream_id, bytes(ready)))
-                ready.clear()
-            yield from self._pausing(wait)
-            if not isinstance(piece, bytes):
-                if piece.failed is not None:
-                    raise piece.failed
-                ready += piece.output
+            yield from self._flush(ready)
+            yield from self._pausing(SseEventHook(piece))
+            if piece.failed is not None:
+                raise piece.failed
+            ready += piece.output
+
+    def _flush(self, ready: bytearray) -> layer.CommandGenerator[None]:
         if ready:
             yield self._to_client(ResponseData(self.stream_id, bytes(ready)))
+            ready.clear()
 
     def _pausing(self, wait: commands.StartHook) -> layer.CommandGenerator[None]:
         """Wait for a hook while nothing more is read from the server."""
