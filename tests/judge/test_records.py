@@ -52,7 +52,7 @@ def test_a_secret_in_a_name_or_a_pointer_is_taken_out() -> None:
         *golden_lines(outcome, exchange=1, message=0, scanner=SCANNER),
     ):
         assert KEY not in json.dumps(record)
-        assert record["tool"] == "[redacted]"
+        assert record["tool"] == "push-[redacted]"
 
 
 def test_a_name_in_which_something_was_found_is_not_told() -> None:

@@ -12,6 +12,7 @@ from urllib.parse import quote
 import pytest
 from captures import KEY, record
 
+from mitmgate.errors import ConfigError
 from mitmgate.record.capture import golden_path
 from mitmgate.record.meta import meta_path
 from mitmgate.record.verify import files_in, look_at
@@ -176,3 +177,37 @@ def test_a_golden_and_a_meta_file_without_their_capture_are_still_compared(
     looked = look_at([meta_path(capture)], scanner)
     assert looked.files == 2
     assert len(looked.problems) == 1
+
+
+OWN: dict[str, Callable[[dict[str, Any]], object]] = {
+    "a placeholder in a query": (
+        lambda r: r["head"].update(target="/cb?access_token=[generic-token:1]&sid=[opaque:2]")),
+    "a placeholder in a text": _body({"text": "sid=[session-cookie:1]; path=/"}),
+    "names in strings of a document": _body(
+        {"text": "Set-Cookie: [opaque:1]\nlocation: /cb?code=[opaque:2]"}),
+    "what a client numbers its call with": _body(
+        {"_meta": {"progressToken": "3f2b8c1e-9d47-4e6a-8b5c-0a1d2e3f4b5c"}}),
+    "our words for a missing token": (
+        lambda r: r.update(shown={"problem": "the client showed no name and token; put NAME:TOKEN@ "
+                                  "before the host in the URL of the proxy"})),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("change", OWN.values(), ids=OWN)
+def test_what_we_write_ourselves_is_no_secret(
+    change: Callable[[dict[str, Any]], object], capture: Path, scanner: Scanner
+) -> None:
+    _planted(capture, change)
+    assert look_at([capture], scanner).found == []
+
+
+def test_a_golden_file_that_is_gone_is_missed(capture: Path, scanner: Scanner) -> None:
+    golden_path(capture).unlink()
+    looked = look_at([capture], scanner)
+    assert looked.exit_code == 2
+    assert "is missing, and the meta file has its sum" in str(looked.problems[0])
+
+
+def test_a_path_that_leads_nowhere_is_said_to_be_none(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="there is no such file or folder"):
+        files_in(tmp_path / "nowhere")

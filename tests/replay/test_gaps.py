@@ -216,3 +216,20 @@ def test_an_address_that_the_policy_now_gives_a_name_counts(capture: Capture) ->
     assert run_files([file], rules).exit_code == 0
     text += "network: {resolve: {docs.example: 10.0.0.1}}\n"
     assert run_files([file], load_policy(text, file="p")).exit_code == 3
+
+
+def test_an_answer_that_was_not_stored_was_an_answer(capture: Capture) -> None:
+    """The next answer with its id is for nobody then, as it was when this was recorded."""
+    call = _asked("a", "ping")
+    large = json.dumps({"jsonrpc": "2.0", "id": 1, "result": {"x": "y" * 2**20}}).encode()
+    late = json.dumps({"jsonrpc": "2.0", "id": 1, "result": {}}).encode()
+    other = replace(_asked("b", "ping"), body=json.dumps(
+        {"jsonrpc": "2.0", "id": 2, "method": "ping"}).encode())  # fmt: skip
+    file, rules = capture(
+        call, AnswerInput("a", AnswerHead(200, JSON_HEAD), large),
+        other, AnswerInput("b", AnswerHead(200, JSON_HEAD), late), EndInput("b"), EndInput("a"),
+    )  # fmt: skip
+    golden = read_golden(golden_path(file))
+    assert golden is not None
+    assert [one.code for one in golden.values()][-1] == "unmatched_answer"
+    assert run_files([file], rules).exit_code == 0

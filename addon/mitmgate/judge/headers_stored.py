@@ -19,6 +19,7 @@ from mitmgate.judge.oauth import metadata_url
 from mitmgate.record.expansion import Redacted, Sample, expand
 from mitmgate.record.redact import Redactor
 from mitmgate.record.sensitive import is_credential_name
+from mitmgate.record.standin import Known, disguised
 from mitmgate.wire.http import Headers
 from mitmgate.wire.mirror import decode_value
 from mitmgate.wire.strictjson import parse_json
@@ -33,6 +34,8 @@ _WRAPPED = "=?base64?", "?="
 _PARAM = "mcp-param-"
 _NAMES = "/params/name", "/params/uri", "/params/taskId"
 _HOSTS = frozenset({"host", "origin"})
+_OFFERS, _MCP = "sec-websocket-protocol", "mcp"
+_NOTHING = Known()
 
 type StoredText = str | dict[str, Any]
 
@@ -77,7 +80,8 @@ def encode_headers(
             opaque = name != "mcp-name" or method.startswith("tasks/")
             stored.append([name, told or _encode_inner(value, redactor, opaque=opaque)])
         else:
-            stored.append([name, _encode_header(name, value, redactor)])
+            shown = disguised(name, _NOTHING, redactor.numbering.of)
+            stored.append([shown, _encode_header(name, value, redactor)])
     return stored
 
 
@@ -90,6 +94,9 @@ def _encode_header(name: str, value: str, redactor: Redactor) -> StoredText:
     remembered = redactor.memo.get(name, value)
     if remembered is not None:
         return remembered
+    if name == _OFFERS and _MCP in (offers := [offer.strip() for offer in value.split(",")]):
+        # Only that it offers MCP is looked at; other offers may be tokens.
+        return _MCP if offers == [_MCP] else f"{_MCP}, {redactor.opaque(value)}"
     if name in KEPT:
         redacted = redactor.name(value) if name in _HOSTS else redactor.string(value)
     else:

@@ -33,7 +33,7 @@ _TOKEN_PREFIX: Final = "mg_"  # tells people and secret scanners what it is
 _TOKEN_BYTES: Final = 24  # 192 bits, 32 characters of base64url
 _TOKEN_LENGTH: Final = len(_TOKEN_PREFIX) + 32
 _HEX: Final = frozenset("0123456789abcdef")
-_HOW: Final = "write the proxy as http://NAME:TOKEN@HOST:PORT"
+_HOW: Final = "put NAME:TOKEN@ before the host in the URL of the proxy"
 # No SHA-256 of anything that was ever found: it fills up what is compared.
 _NOBODY: Final = HASH_PREFIX + "0" * HASH_DIGITS
 

@@ -47,7 +47,21 @@ def scrub(record: Mapping[str, Any], scanner: Scans) -> dict[str, Any]:
 
 
 _FREE = frozenset(
-    {"endpoint", "tool", "url", "method", "reason", "detail", "pointer", "covers", "prefix"}
+    {
+        "endpoint",
+        "tool",
+        "url",
+        "method",
+        "reason",
+        "detail",
+        "pointer",
+        "covers",
+        "prefix",
+        "protocol_version",
+        "name",
+        "title",
+        "version",
+    }
 )
 
 

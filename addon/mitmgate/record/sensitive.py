@@ -20,7 +20,8 @@ type Span = tuple[int, int]
 _EXACT = frozenset(
     {"token", "cursor", "nextcursor", "authorization", "cookie", "setcookie", "assertion", "jwt",
      "pwd", "auth", "secret", "sid", "bearer", "otp", "pin", "passcode", "sessionkey", "dpop",
-     "lasteventid"}
+     "lasteventid", "cookies", "secrets", "credential", "credentials", "creds", "passwords",
+     "pass", "pw", "devicecode", "usercode"}
 )  # fmt: skip
 _ENDINGS = (
     "password", "passwd", "passphrase", "clientsecret", "secretkey", "apikey", "accesskey",
@@ -29,7 +30,10 @@ _ENDINGS = (
     "actortoken", "codeverifier", "sessionid", "requeststate", "taskid", "subscriptionid",
     "tokensecret", "accountkey", "webhooksecret", "apitoken", "bottoken", "usertoken", "apptoken",
     "csrftoken", "xsrftoken", "pagetoken", "continuationtoken", "nexttoken", "logintoken",
-    "authorization", "sessioncookie", "authcode", "authorizationcode",
+    "authorization", "sessioncookie", "authcode", "authorizationcode", "sharedsecret", "appsecret",
+    "hmacsecret", "sessid", "connectsid", "dbpass", "userpass", "mysqlpwd", "encryptionkey",
+    "signingkey", "masterkey", "resettoken", "invitetoken", "registrationtoken", "pushtoken",
+    "recoverycode", "verificationcode", "backupcodes", "apikeys", "oauthverifier",
 )  # fmt: skip
 # In queries and forms these carry keys; in JSON they are ordinary words.
 _IN_PARAMETERS = frozenset(

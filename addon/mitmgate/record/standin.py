@@ -161,7 +161,7 @@ def _secret_parts(run: str, base: int, known: Known) -> Iterator[tuple[int, int]
     # A name is no part of its value; the sign at the end of base64 is.
     for part in run.rstrip("=").split("="):
         if _is_secret(part, known) or _packs_secret(part):
-            yield at, at + len(part)
+            yield at + (0 if part in known else _word(part)), at + len(part)
         elif "/" in part or "+" in part:
             inner = at
             for piece in part.replace("+", "/").split("/"):
@@ -169,6 +169,16 @@ def _secret_parts(run: str, base: int, known: Known) -> Iterator[tuple[int, int]
                     yield inner, inner + len(piece)
                 inner += len(piece) + 1
         at += len(part) + 1
+
+
+_WORD = re2.compile(r"^(?:[a-z]{3,20}[_\-])+")
+
+
+def _word(run: str) -> int:
+    """Return how long the words before what is drawn are: patterns of rules begin with them."""
+    match = _WORD.search(run.encode("ascii", "replace"))
+    end = match.span()[1] if match is not None else 0
+    return end if len(run) - end >= _PART and looks_random(run[end:]) else 0
 
 
 def _is_secret(run: str, known: Known) -> bool:

@@ -75,11 +75,20 @@ class Looked:
         return 1 if self.found else 0
 
 
+_IDS = re2.compile(r'((?:progressToken|requestId)\\*"\s*:\s*\\*")[^"\\]*')
+"""What a client numbers its messages with, often a UUID: no secret for the name before it.
+
+The value itself is looked at all the same.
+"""
+
+
 def files_in(path: Path) -> list[Path]:
     """Return the files that *path* names: itself, or those of a folder that can be looked at.
 
     Of a folder those in the folders below it, too; ConfigError where there are none.
     """
+    if not path.exists():
+        raise ConfigError(Problem("there is no such file or folder", file=str(path)))
     if not path.is_dir():
         return [path]
     try:
@@ -152,7 +161,15 @@ def _check_sums(capture: Path) -> None:
     if not _is_one(capture):
         return
     meta = read_meta(capture)
-    if meta is not None and (problems := check_sums(meta, capture, golden_path(capture))):
+    if meta is None:
+        return
+    problems = check_sums(meta, capture, golden_path(capture))
+    golden = golden_path(capture)
+    if meta.sha256 is not None and capture.exists() and not golden.exists():
+        hint = "restore it from a copy, or make it anew with mitmgate replay --update"
+        problem = Problem("is missing, and the meta file has its sum", file=str(golden), hint=hint)
+        problems.append(problem)
+    if problems:
         raise ConfigError(*problems)
 
 
@@ -182,7 +199,7 @@ def _found(text: str, file: Path, number: int, scanner: Scans) -> Iterator[tuple
     yield from found
     # A secret may stand across two strings.
     if not found:
-        yield from (("", rule) for rule in _rules(text, scanner))
+        yield from (("", rule) for rule in _rules(_without_ids(text), scanner))
 
 
 def _pieces(file: Path) -> Iterator[tuple[int, str]]:
@@ -268,21 +285,35 @@ def _is_own(key: str, item: str) -> bool:
 
 
 def _in_string(text: str, pointer: str, scanner: Scans, depth: int) -> Iterator[tuple[str, str]]:
-    yield from _in_text(text, pointer, scanner)
-    if depth < _DEEPEST and text.lstrip().startswith(("{", "[")):
-        try:
-            inner = parse_json(text)
-        except WireError:
-            return
+    inner = _document(text) if depth < _DEEPEST else None
+    yield from _in_text(text, pointer, scanner, by_name=inner is None)
+    if inner is not None:
         found = _in_value(inner, "", scanner, depth + 1)
         yield from ((f"{pointer}#{place}", rule) for place, rule in found)
 
 
-def _in_text(text: str, pointer: str, scanner: Scans) -> Iterator[tuple[str, str]]:
+def _document(text: str) -> Any:
+    if not text.lstrip().startswith(("{", "[")):
+        return None
+    try:
+        return parse_json(text)
+    except WireError:
+        return None
+
+
+def _in_text(
+    text: str, pointer: str, scanner: Scans, *, by_name: bool = True
+) -> Iterator[tuple[str, str]]:
+    """Yield what is left in *text*; *by_name*: what is secret by a name before it, too."""
     for shown in (text, *views(text)):
-        yield from ((pointer, rule) for rule in _rules(shown, scanner))
-        if any(_left(shown[start:end]) for start, end in secret_values(shown)):
+        yield from ((pointer, rule) for rule in _rules(_without_ids(shown), scanner))
+        rest = _PLACEHOLDER.sub("-", shown)  # a value ends at a bracket
+        if by_name and any(_left(rest[start:end]) for start, end in secret_values(rest)):
             yield pointer, _BY_PLACE
+
+
+def _without_ids(text: str) -> str:
+    return _IDS.sub(r"\1-", text)
 
 
 def _rules(text: str, scanner: Scans) -> list[str]:

@@ -23,8 +23,8 @@ def text_report(result: Comparison) -> Iterator[str]:
         yield f"{_count(count, 'outcome')} not compared: {why}"
     if result.unclosed:
         yield (
-            f"{_count(result.unclosed, 'capture')} without an end: still being written, or its "
-            "proxy was killed"
+            f"{_count(result.unclosed, 'capture')} without an end: a part, still being written, "
+            "or its proxy was killed"
         )
     if result.cut:
         yield f"{_count(result.cut, 'exchange')} whose end was not kept: they were too large"

@@ -154,6 +154,8 @@ class Run:
         blurred = self._is_blurred(exchange)
         if line.incomplete:
             self._blur(exchange)
+            if isinstance(given, AnswerInput):
+                self._settle(exchange)
         goldens = () if outcome is None else self._keep(line, outcome, prepared)
         return Judged(line, goldens, uncertain=uncertain, lost=line.lost, blurred=blurred)
 
@@ -249,6 +251,13 @@ class Run:
             self._blurred[found.endpoint] = None
             if len(self._blurred) > _MOST_BLURRED:
                 self._blurred.popitem(last=False)
+
+    def _settle(self, exchange: int) -> None:
+        """Take the requests of *exchange* for answered: what was not stored was their answer."""
+        found = self._judge.memory.get(str(exchange))
+        if found is not None:
+            for request in found.requests:
+                self._judge.memory.settle(found, request.id)
 
     def _forget(self, exchange: int) -> None:
         self._doubtful.discard(exchange)
