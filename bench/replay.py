@@ -20,6 +20,7 @@ import resource
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from itertools import product
 from pathlib import Path
 from pydoc_data.topics import topics
@@ -30,6 +31,7 @@ from mitmgate.replay.capture import read_capture
 from mitmgate.replay.compare import Comparison
 from mitmgate.replay.golden import iter_golden
 from mitmgate.replay.merge import Merge, Window
+from mitmgate.serve.foretelling import foretelling
 from mitmgate.serve.replaying import compare_lines, scanner_for
 
 GOAL_RATE = 3_000
@@ -94,7 +96,7 @@ def _line(record: dict[str, Any]) -> str:
 def fed(path: Path, first: str, lines: list[str], exchanges: int, last: str) -> None:
     """Write the calls into the pipe at *path*, from a process of its own."""
     parts = "".join(lines).split(str(MARK))
-    with path.open("w") as pipe:
+    with suppress(BrokenPipeError), path.open("w") as pipe:  # who scans ahead is ended early
         pipe.write(first)
         for number in range(1, exchanges + 1):
             pipe.write(str(number).join(parts))
@@ -109,15 +111,16 @@ def replayed(exchanges: int, size: int, *, profiled: bool = False) -> None:
     inputs, outcomes = templates(size)
     close = _line({"type": "close", "lines": len(inputs) * exchanges + 1})
     with tempfile.TemporaryDirectory() as name:
-        capture, golden = Path(name) / "capture", Path(name) / "golden"
+        capture, golden, ahead = (Path(name) / part for part in ("capture", "golden", "ahead"))
         feeders = [
             multiprocessing.Process(target=fed, args=(pipe, *what), daemon=True)
             for pipe, what in (
                 (capture, (_line(HEADER), inputs, exchanges, close)),
+                (ahead, (_line(HEADER), inputs, exchanges, close)),
                 (golden, ("", outcomes, exchanges, "")),
             )
         ]
-        for pipe, feeder in zip((capture, golden), feeders, strict=True):
+        for pipe, feeder in zip((capture, ahead, golden), feeders, strict=True):
             os.mkfifo(pipe)
             feeder.start()
         compared = Comparison()
@@ -127,7 +130,8 @@ def replayed(exchanges: int, size: int, *, profiled: bool = False) -> None:
         if profiled:
             profiler.enable()
         wall, cpu = time.perf_counter(), time.process_time()
-        compare_lines(lines, policy, scanner, merge)
+        with foretelling(ahead, scanner, scanner.sample_for):
+            compare_lines(lines, policy, scanner, merge)
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         profiler.disable()
     assert (compared.same, compared.exchanges) == (2 * exchanges, exchanges), compared

@@ -6,6 +6,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
@@ -28,6 +29,7 @@ from mitmgate.scan.book import RuleBook, book_of
 from mitmgate.scan.canary import Canary, canary_pack
 from mitmgate.scan.engine import Scanner
 from mitmgate.serve.books import packs_for
+from mitmgate.serve.foretelling import WORTH_IT, Foretold, foretelling
 
 type Accept = Literal["nothing", "different", "weaker"]
 """What is written as the new golden outcomes: nothing, what is not weaker, or all."""
@@ -116,12 +118,12 @@ def read_lines_for(file: Path, policy: Policy) -> Iterator[CaptureLine]:
         yield line
 
 
-def scanner_for(policy: Policy, canaries: Iterable[str] = ()) -> Scanner:
+def scanner_for(policy: Policy, canaries: Iterable[str] = ()) -> Foretold:
     """Return a scanner with the rules of *policy*, and stand-ins for rules of *canaries*.
 
     The key of its hashes is random: here they only tell equal values apart.
     """
-    return Scanner(_book(policy, canaries), hash_key=os.urandom(32))
+    return Foretold(_book(policy, canaries), hash_key=os.urandom(32))
 
 
 def _sample(scanner: Scanner, policy: Policy) -> Sample:
@@ -186,10 +188,13 @@ def _compare_file(file: Path, policy: Policy, compared: Comparison, asked: _Aske
     chosen = Chosen(asked.only, asked.hear, keep, asked.accept == "weaker")
     shown = asked.source or file
     merge = Merge(shown, golden, compared, closed=is_closed(file), chosen=chosen)
-    read: Iterator[CaptureLine] = read_capture(file, _sample(scanner, policy))
+    sample = _sample(scanner, policy)
+    read: Iterator[CaptureLine] = read_capture(file, sample)
     if shown != file:
         read = map(_unnumbered, read)
-    compare_lines(read, policy, scanner, merge)
+    shared = file.stat().st_size >= WORTH_IT
+    with foretelling(file, scanner, sample) if shared else nullcontext():
+        compare_lines(read, policy, scanner, merge)
     if merge.exchanges == 0:
         raise ConfigError(_nothing(file))
     if merge.is_short and asked.accept != "weaker":

@@ -103,6 +103,7 @@ def assert_decision(
     that the policy cannot be used or that the request fits no URL of its servers. The rules of the
     scanner are in force, shadow mode is not: the verdict is what the policy wants.
     """
+    scanner: Scanner
     if isinstance(policy, Policy):
         rules, scanner = policy, scanner_for(policy)
     else:
