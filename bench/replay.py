@@ -3,7 +3,8 @@
 A call of the first row carries as much text as most calls of tools do, one of the second 2 KB;
 it is prose, as are answers.
 
-The capture and its golden lines are made while they are read, so nothing of them is on the disk.
+The capture and its golden lines are made first, in a folder for temporary files: a million calls of
+300 characters are 3 GB.
 ``--exchanges 100000 500000 1000000`` measures those numbers, each in a process of its
 own; ``--profile`` shows where the time goes.
 """
@@ -20,7 +21,6 @@ import resource
 import sys
 import tempfile
 import time
-from contextlib import suppress
 from itertools import product
 from pathlib import Path
 from pydoc_data.topics import topics
@@ -94,13 +94,13 @@ def _line(record: dict[str, Any]) -> str:
 
 
 def fed(path: Path, first: str, lines: list[str], exchanges: int, last: str) -> None:
-    """Write the calls into the pipe at *path*, from a process of its own."""
+    """Write the calls into the file at *path*."""
     parts = "".join(lines).split(str(MARK))
-    with suppress(BrokenPipeError), path.open("w") as pipe:  # who scans ahead is ended early
-        pipe.write(first)
+    with path.open("w") as file:
+        file.write(first)
         for number in range(1, exchanges + 1):
-            pipe.write(str(number).join(parts))
-        pipe.write(last)
+            file.write(str(number).join(parts))
+        file.write(last)
 
 
 def replayed(exchanges: int, size: int, *, profiled: bool = False) -> None:
@@ -111,18 +111,9 @@ def replayed(exchanges: int, size: int, *, profiled: bool = False) -> None:
     inputs, outcomes = templates(size)
     close = _line({"type": "close", "lines": len(inputs) * exchanges + 1})
     with tempfile.TemporaryDirectory() as name:
-        capture, golden, ahead = (Path(name) / part for part in ("capture", "golden", "ahead"))
-        feeders = [
-            multiprocessing.Process(target=fed, args=(pipe, *what), daemon=True)
-            for pipe, what in (
-                (capture, (_line(HEADER), inputs, exchanges, close)),
-                (ahead, (_line(HEADER), inputs, exchanges, close)),
-                (golden, ("", outcomes, exchanges, "")),
-            )
-        ]
-        for pipe, feeder in zip((capture, ahead, golden), feeders, strict=True):
-            os.mkfifo(pipe)
-            feeder.start()
+        capture, golden = Path(name) / "capture", Path(name) / "golden"
+        fed(capture, _line(HEADER), inputs, exchanges, close)
+        fed(golden, "", outcomes, exchanges, "")
         compared = Comparison()
         merge = Merge(capture, Window(golden, iter_golden(golden)), compared, closed=True)
         lines = read_capture(capture, scanner.sample_for)
@@ -130,7 +121,7 @@ def replayed(exchanges: int, size: int, *, profiled: bool = False) -> None:
         if profiled:
             profiler.enable()
         wall, cpu = time.perf_counter(), time.process_time()
-        with foretelling(ahead, scanner, scanner.sample_for):
+        with foretelling(capture, scanner, scanner.sample_for):
             compare_lines(lines, policy, scanner, merge)
         wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
         profiler.disable()
