@@ -95,13 +95,21 @@ def goals(results: Results) -> list[Goal]:
     ]
 
 
+NEXT = {
+    "judge": "smaller tables, since in a loop (`bench/replay.py`) the same judgement takes about a "
+    "third: between two calls its automata leave the caches of the processor",
+}
+"""What to do about a stage that is the largest."""
+
+
 def _largest(results: Results) -> str:
     """Return a sentence about the stage that takes most of a call."""
     kept = results.get("stages", {}).get("kept connection")
     if not kept:
         return ""
     name, spent = max(kept["stages_us"].items(), key=itemgetter(1))
-    return f"The largest stage is {name}, {spent / kept['total_us']:.0%} of a call; next: that one."
+    share = f"The largest stage is {name}, {spent / kept['total_us']:.0%} of a call"
+    return f"{share}; next: {NEXT.get(name, 'that one')}."
 
 
 FURTHER = "the same, the further goal"
